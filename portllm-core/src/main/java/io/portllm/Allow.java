@@ -1,0 +1,43 @@
+package io.portllm;
+
+import java.util.Locale;
+
+/**
+ * The mismatches that a caller can allow. Each is refused unless named.
+ */
+public enum Allow {
+  /**
+   * Extracting: tensors of the base that the fine-tuned model lacks count as unchanged. Applying: changes to tensors that the
+   * new base lacks are left out.
+   */
+  MISSING_TENSORS,
+
+  /**
+   * Extracting: tensors that only the fine-tuned model has become additions. Applying: additions are written to the output, and
+   * tensors of the new base that the patch's base lacked are copied.
+   */
+  EXTRA_TENSORS,
+
+  /** Extracting: tensors of other dimensions count as unchanged. Applying: changes to tensors of other dimensions are left out. */
+  OTHER_SHAPES,
+
+  /**
+   * Embedding and head tensors with other numbers of rows: the rows that both have, by index, are changed, and the rest keep what
+   * the new base has.
+   */
+  OTHER_VOCABULARY,
+
+  /** Extracting: the fine-tuned tensor may have another floating type than the base's. */
+  OTHER_DTYPES,
+
+  /** Tied embeddings on one side only, or a change to one of two tied tensors: the change goes to each tensor it names. */
+  TIED_EMBEDDINGS,
+
+  /** Applying: weights that leave the output type's range become infinite (F8_E4M3: NaN) and are counted. */
+  OVERFLOW;
+
+  /** The name as the command spells it, such as {@code other-vocabulary}. */
+  public String optionName() {
+    return name().toLowerCase(Locale.ROOT).replace('_', '-');
+  }
+}

@@ -1,0 +1,224 @@
+package io.portllm;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.primitives.ImmutableLongArray;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * The change of one tensor. Immutable; holds tensors to read from, not values.
+ *
+ * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows} and {@link Sum} are added to the new base's weights and can
+ * be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base.
+ */
+public sealed interface Delta {
+  /** The shape of the tensor that it changes. */
+  Shape shape();
+
+  /** Whether it is added to the weights, and so can be scaled and summed. */
+  default boolean isAdditive() {
+    return true;
+  }
+
+  /**
+   * Changes stored as they are.
+   *
+   * @param values one change for each weight, of an arithmetic type
+   */
+  record Dense(Tensor values) implements Delta {
+    public Dense {
+      requireArithmetic(values);
+    }
+
+    @Override
+    public Shape shape() {
+      return values.info().shape();
+    }
+  }
+
+  /**
+   * {@code tuned − base}, taken when it is needed.
+   *
+   * @param tuned the tensor of the fine-tuned model
+   * @param base the tensor of its base; the shapes agree but for the number of rows, of which the lesser counts
+   */
+  record Difference(Tensor tuned, Tensor base) implements Delta {
+    public Difference {
+      requireArithmetic(tuned);
+      requireArithmetic(base);
+      if (!tuned.info().shape().equals(base.info().shape()) && tuned.info().shape().columns() != base.info().shape().columns()) {
+        throw new IllegalArgumentException(
+            "shapes must agree but for the rows, but were " + tuned.info().shape() + " and " + base.info().shape());
+      }
+    }
+
+    @Override
+    public Shape shape() {
+      Shape mine = tuned.info().shape();
+      Shape other = base.info().shape();
+      return mine.rows() <= other.rows() ? mine : other;
+    }
+  }
+
+  /**
+   * {@code scale · B·A}, or its transpose: LoRA (arXiv 2106.09685, equation 3).
+   *
+   * @param b out × rank, further dimensions of size 1
+   * @param a rank × in, further dimensions counted into {@code in}
+   * @param scale alpha / rank, or alpha / √rank for rsLoRA (arXiv 2312.03732)
+   * @param transposed whether the weight is stored in × out
+   * @param shape the shape of the weight
+   */
+  record LowRank(Tensor b, Tensor a, double scale, boolean transposed, Shape shape) implements Delta {
+    public LowRank {
+      requireArithmetic(b);
+      requireArithmetic(a);
+      Objects.requireNonNull(shape, "shape");
+      long out = b.info().shape().rows();
+      long in = a.info().shape().columns();
+      if (b.info().shape().columns() != a.info().shape().rows()) {
+        throw new IllegalArgumentException(
+            "B must have as many columns as A has rows, but they are " + b.info().shape() + " and " + a.info().shape());
+      }
+      if (shape.rows() != (transposed ? in : out) || shape.columns() != (transposed ? out : in)) {
+        throw new IllegalArgumentException(
+            "factors of " + out + " x " + in + (transposed ? ", transposed," : "") + " do not make " + shape);
+      }
+    }
+
+    /** The inner dimension. */
+    public int rank() {
+      return Math.toIntExact(a.info().shape().rows());
+    }
+  }
+
+  /**
+   * Changes of some rows; the rest stay.
+   *
+   * @param indices the rows, ascending, each once
+   * @param values a row of changes for each index, or of new weights if {@code base} is given
+   * @param base the tensor whose rows are subtracted from {@code values}
+   * @param shape the shape of the weight
+   */
+  record Rows(ImmutableLongArray indices, Tensor values, Optional<Tensor> base, Shape shape) implements Delta {
+    public Rows {
+      requireArithmetic(values);
+      base.ifPresent(Delta::requireArithmetic);
+      requireRows(indices, values, shape);
+    }
+  }
+
+  /**
+   * New weights in place of the old.
+   *
+   * @param values the weights, of any type if the new base's tensor has the same
+   */
+  record Replacement(Tensor values) implements Delta {
+    @Override
+    public Shape shape() {
+      return values.info().shape();
+    }
+
+    @Override
+    public boolean isAdditive() {
+      return false;
+    }
+  }
+
+  /**
+   * New weights in place of some rows.
+   *
+   * @param indices the rows, ascending, each once
+   * @param values a row of weights for each index
+   * @param shape the shape of the weight
+   */
+  record RowReplacement(ImmutableLongArray indices, Tensor values, Shape shape) implements Delta {
+    public RowReplacement {
+      requireArithmetic(values);
+      requireRows(indices, values, shape);
+    }
+
+    @Override
+    public boolean isAdditive() {
+      return false;
+    }
+  }
+
+  /**
+   * A demand that two tensors of a type that cannot be added hold the same bytes; changes nothing. Checked when the patch is
+   * applied or saved.
+   *
+   * @param tuned the tensor of the fine-tuned model
+   * @param base the tensor of its base
+   */
+  record Unchanged(Tensor tuned, Tensor base) implements Delta {
+    @Override
+    public Shape shape() {
+      return base.info().shape();
+    }
+
+    @Override
+    public boolean isAdditive() {
+      return false;
+    }
+  }
+
+  /**
+   * Several additive changes, each with a factor, summed in this order.
+   *
+   * @param terms at least one, none of them a sum
+   */
+  record Sum(List<Term> terms) implements Delta {
+    public Sum {
+      terms = ImmutableList.copyOf(terms);
+      if (terms.isEmpty()) {
+        throw new IllegalArgumentException("a sum must have at least one term");
+      }
+    }
+
+    @Override
+    public Shape shape() {
+      return terms.get(0).delta().shape();
+    }
+  }
+
+  /**
+   * A change and what it is multiplied by.
+   *
+   * @param factor any finite number
+   * @param delta additive, and not a sum
+   */
+  record Term(double factor, Delta delta) {
+    public Term {
+      if (!delta.isAdditive() || delta instanceof Sum) {
+        throw new IllegalArgumentException("a term must be additive and no sum but was " + delta);
+      }
+      if (!Double.isFinite(factor)) {
+        throw new IllegalArgumentException("factor must be finite but was " + factor);
+      }
+    }
+  }
+
+  private static void requireArithmetic(Tensor tensor) {
+    if (!tensor.info().dtype().isArithmetic()) {
+      throw new IllegalArgumentException("type must be a floating one but was " + tensor.info().dtype());
+    }
+  }
+
+  private static void requireRows(ImmutableLongArray indices, Tensor values, Shape shape) {
+    if (values.info().shape().rows() != indices.length() || values.info().shape().columns() != shape.columns()) {
+      throw new IllegalArgumentException(
+          indices.length() + " rows of " + shape + " do not have the shape " + values.info().shape());
+    }
+    long before = -1;
+    for (int i = 0; i < indices.length(); i++) {
+      long index = indices.get(i);
+      if (index <= before || index >= shape.rows()) {
+        throw new IllegalArgumentException(
+            "row indices must ascend within 0 to " + (shape.rows() - 1) + " but number " + i + " is " + index);
+      }
+      before = index;
+    }
+  }
+}

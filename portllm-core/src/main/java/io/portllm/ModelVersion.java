@@ -1,0 +1,66 @@
+package io.portllm;
+
+import io.portllm.internal.patch.Differences;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * One version of a model: named tensors whose values are read on demand.
+ *
+ * <p>A checkpoint on disk, a map of arrays in memory and a patched version are all model versions. Implementations are
+ * immutable and safe for use by many threads until closed; {@link #close} may be called more than once.
+ */
+public interface ModelVersion extends FineTuned, AutoCloseable {
+  /** The weight files, in the order in which they are written. Every tensor is in exactly one. */
+  List<Shard> shards();
+
+  /** All tensors, in the order of the shards. */
+  List<TensorInfo> tensors();
+
+  /** The tensor of this name. */
+  Optional<TensorInfo> find(String name);
+
+  /**
+   * The model's configuration ({@code config.json}), flattened: {@code rope_parameters.rope_theta} to {@code 10000.0},
+   * {@code architectures.0} to {@code LlamaForCausalLM}. Empty where there is none.
+   */
+  Map<String, String> config();
+
+  /** The files beside the weights, which a ported model keeps. */
+  List<SideFile> sideFiles();
+
+  /**
+   * Reads bytes of a tensor (little-endian elements in C order) until {@code destination} is full.
+   *
+   * @param tensor one of {@link #tensors}
+   * @param offset the first byte, counted from the start of the tensor; a multiple of the element size
+   * @param destination filled from its position to its limit
+   * @throws IllegalArgumentException if the range does not lie within the tensor
+   * @throws IllegalStateException if this version was closed
+   * @throws IOException if reading failed, or the file changed since it was opened
+   */
+  void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException;
+
+  /**
+   * Checks that nothing changed underneath since this version was opened.
+   *
+   * @throws IOException naming the file that changed
+   */
+  default void verifyUnchanged() throws IOException {}
+
+  @Override
+  void close() throws IOException;
+
+  /** The tensor of this name as something to read from. */
+  default Optional<Tensor> tensor(String name) {
+    return find(name).map(info -> new Tensor(this, info));
+  }
+
+  @Override
+  default Patch changesFrom(ModelVersion base, MergeOptions options) {
+    return Differences.between(this, base, options);
+  }
+}
