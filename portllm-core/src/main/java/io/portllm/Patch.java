@@ -1,0 +1,178 @@
+package io.portllm;
+
+import com.google.common.collect.ImmutableSortedMap;
+import io.portllm.internal.patch.Glob;
+import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.patch.Terms;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.Predicate;
+
+/**
+ * What fine-tuning changed in a model: a change for each tensor that it touched (Δθᵢ in PortLLM, arXiv 2410.10870).
+ *
+ * <p>{@snippet :
+ * try (ModelVersion base = Checkpoints.open(Path.of("llama-3-8b"));
+ *     ModelVersion fineTuned = Checkpoints.open(Path.of("my-clinic-8b"));
+ *     ModelVersion newBase = Checkpoints.open(Path.of("llama-3.1-8b"))) {
+ *   Patch patch = Patch.from(fineTuned, base);
+ *   Checkpoints.write(patch.applyTo(newBase), Path.of("my-clinic-8b-on-3.1"));
+ * }
+ * }
+ *
+ * <p>Patches are immutable values, safe for use by many threads. They hold no weights: the models or files they were made from must
+ * stay open until the patch was written or its result was.
+ */
+public final class Patch {
+  private final ImmutableSortedMap<String, Delta> deltas;
+  private final Optional<PatchBase> base;
+  private final String recipe;
+
+  private Patch(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
+    this.deltas = ImmutableSortedMap.copyOf(deltas);
+    this.base = base;
+    this.recipe = Objects.requireNonNull(recipe, "recipe");
+  }
+
+  /**
+   * What {@code fineTuned} changed in {@code base}: θᵢ − θ. Reads headers only.
+   *
+   * @throws IncompatibleModelException if the two do not fit, with every mismatch
+   */
+  public static Patch from(FineTuned fineTuned, ModelVersion base) {
+    return from(fineTuned, base, MergeOptions.defaults());
+  }
+
+  /**
+   * What {@code fineTuned} changed in {@code base}, with some mismatches allowed.
+   *
+   * @throws IncompatibleModelException if the two do not fit, with every mismatch
+   */
+  public static Patch from(FineTuned fineTuned, ModelVersion base, MergeOptions options) {
+    return fineTuned.changesFrom(base, options);
+  }
+
+  /**
+   * A patch of these changes.
+   *
+   * @param deltas a change for each tensor name
+   * @param base the model it was made on, if known
+   * @param recipe how it was made; free text
+   */
+  public static Patch of(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
+    return new Patch(deltas, base, recipe);
+  }
+
+  /** The changes by tensor name, sorted. */
+  public Map<String, Delta> deltas() {
+    return deltas;
+  }
+
+  /** The model that the patch was made on, if known. */
+  public Optional<PatchBase> base() {
+    return base;
+  }
+
+  /** How the patch was made, such as {@code (my-clinic-8b - llama-3-8b) * 0.5}; free text. */
+  public String recipe() {
+    return recipe;
+  }
+
+  /**
+   * This patch with every change multiplied by {@code scale}.
+   *
+   * @param scale any finite number
+   * @throws IllegalStateException if the patch replaces weights, which cannot be scaled
+   */
+  public Patch scaledBy(double scale) {
+    if (!Double.isFinite(scale)) {
+      throw new IllegalArgumentException("scale must be finite but was " + scale);
+    }
+    if (scale == 1) {
+      return this;
+    }
+    Map<String, Delta> scaled = new TreeMap<>();
+    deltas.forEach((name, delta) -> scaled.put(name, Terms.scale(name, delta, scale)));
+    return new Patch(scaled, base, "(" + recipe + ") * " + scale);
+  }
+
+  /** This patch with every change of the opposite sign. */
+  public Patch negate() {
+    return scaledBy(-1);
+  }
+
+  /**
+   * The sum of two patches: on tensors that both change, this patch's change and then {@code other}'s.
+   *
+   * @throws IllegalStateException if both change a tensor and one replaces it
+   * @throws IllegalArgumentException if both change a tensor and its shapes differ
+   */
+  public Patch plus(Patch other) {
+    Map<String, Delta> sum = new TreeMap<>(deltas);
+    other.deltas.forEach((name, delta) -> sum.merge(name, delta, (mine, theirs) -> Terms.add(name, mine, theirs)));
+    return new Patch(sum, commonBase(other), recipe + " + " + other.recipe);
+  }
+
+  /**
+   * The part of this patch that changes tensors whose name matches one of {@code globs}.
+   *
+   * @param globs patterns in which {@code *} stands for any characters and {@code ?} for one
+   * @throws IllegalArgumentException if a pattern matches no tensor of the patch
+   */
+  public Patch only(String... globs) {
+    return filter(Glob.anyOf(List.of(globs), deltas.keySet()), " only " + String.join(" ", globs));
+  }
+
+  /**
+   * The part of this patch that changes tensors whose name matches none of {@code globs}.
+   *
+   * @param globs patterns in which {@code *} stands for any characters and {@code ?} for one
+   * @throws IllegalArgumentException if a pattern matches no tensor of the patch
+   */
+  public Patch except(String... globs) {
+    return filter(Glob.anyOf(List.of(globs), deltas.keySet()).negate(), " except " + String.join(" ", globs));
+  }
+
+  /**
+   * {@code newBase} with this patch added: θ′ + Δθᵢ (PortLLM, equation 6). Reads headers only; values are computed as they are
+   * read.
+   *
+   * @return a version with the names, types, shards and side files of {@code newBase}, usable as long as {@code newBase} and
+   *     what the patch was made from are open. Closing it closes none of them
+   * @throws IncompatibleModelException if the patch does not fit, with every mismatch
+   */
+  public ModelVersion applyTo(ModelVersion newBase) {
+    return applyTo(newBase, MergeOptions.defaults());
+  }
+
+  /**
+   * {@code newBase} with this patch added, with some mismatches allowed.
+   *
+   * @throws IncompatibleModelException if the patch does not fit, with every mismatch
+   */
+  public ModelVersion applyTo(ModelVersion newBase, MergeOptions options) {
+    return PatchedModel.of(this, newBase, options);
+  }
+
+  private Patch filter(Predicate<String> keep, String what) {
+    Map<String, Delta> kept = new TreeMap<>();
+    deltas.forEach((name, delta) -> {
+      if (keep.test(name)) {
+        kept.put(name, delta);
+      }
+    });
+    return new Patch(kept, base, "(" + recipe + ")" + what);
+  }
+
+  private Optional<PatchBase> commonBase(Patch other) {
+    return base.equals(other.base) ? base : Optional.empty();
+  }
+
+  @Override
+  public String toString() {
+    return "Patch[" + recipe + ", " + deltas.size() + " tensors]";
+  }
+}

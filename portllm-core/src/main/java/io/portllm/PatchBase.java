@@ -1,0 +1,39 @@
+package io.portllm;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableSortedMap;
+import io.portllm.internal.patch.Embeddings;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * What a patch remembers of the model it was made on.
+ *
+ * @param name what that model was called, usually a folder name; free text
+ * @param fingerprint its {@link Fingerprint}, if it was computed
+ * @param tying whether its embeddings were tied
+ * @param tensors all its tensors
+ * @param digests the digest of each of its tensors, if they were computed
+ */
+public record PatchBase(
+    String name, Optional<String> fingerprint, Tying tying, List<TensorInfo> tensors, Map<String, String> digests) {
+  public PatchBase {
+    Objects.requireNonNull(name, "name");
+    Objects.requireNonNull(fingerprint, "fingerprint");
+    Objects.requireNonNull(tying, "tying");
+    tensors = ImmutableList.copyOf(tensors);
+    digests = ImmutableSortedMap.copyOf(digests);
+  }
+
+  /** What the headers of {@code base} say; no fingerprint. */
+  public static PatchBase of(ModelVersion base) {
+    return new PatchBase(base.name(), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of());
+  }
+
+  /** This record with the fingerprint of the same model. */
+  public PatchBase with(Fingerprint print) {
+    return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors());
+  }
+}

@@ -1,0 +1,45 @@
+package io.portllm.io;
+
+import io.portllm.ModelVersion;
+import java.io.IOException;
+import java.nio.file.Path;
+
+/**
+ * Opens and writes checkpoints in safetensors form.
+ */
+public final class Checkpoints {
+  private Checkpoints() {}
+
+  /**
+   * Opens a model: a folder as Hugging Face writes it (one {@code .safetensors} file, or shards with
+   * {@code model.safetensors.index.json}; a snapshot of the hub's cache too), or a single {@code .safetensors} file. Reads and
+   * checks all headers.
+   *
+   * @return the model; the caller closes it
+   * @throws MalformedModelException if a file breaks a rule of its format
+   * @throws IOException if reading failed
+   */
+  public static ModelVersion open(Path path) throws IOException {
+    throw new IllegalStateException();
+  }
+
+  /** Writes a model with default options. */
+  public static WriteReport write(ModelVersion model, Path output) throws IOException {
+    return write(model, output, WriteOptions.defaults());
+  }
+
+  /**
+   * Writes a model, whole or not at all.
+   *
+   * @param model what to write; computed as it is written if it is a patched version
+   * @param output the folder to make, or, if the name ends in {@code .safetensors}, the single file
+   * @return what was written, with what rounding did
+   * @throws java.nio.file.FileAlreadyExistsException if the output exists and is not to be overwritten
+   * @throws io.portllm.IncompatibleModelException if weights overflow or become infinite or NaN and that is not allowed
+   * @throws java.util.concurrent.CancellationException if the write was cancelled
+   * @throws IOException if reading or writing failed
+   */
+  public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
+    throw new IllegalStateException();
+  }
+}

@@ -1,0 +1,80 @@
+package io.portllm.io;
+
+import io.portllm.ProgressListener;
+import java.util.Objects;
+import java.util.function.BooleanSupplier;
+
+/**
+ * How a model or patch is written. Immutable.
+ */
+public final class WriteOptions {
+  private static final WriteOptions DEFAULTS =
+      new WriteOptions(false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false);
+
+  private final boolean overwrite;
+  private final int threads;
+  private final ProgressListener progress;
+  private final BooleanSupplier cancelled;
+
+  private WriteOptions(boolean overwrite, int threads, ProgressListener progress, BooleanSupplier cancelled) {
+    this.overwrite = overwrite;
+    this.threads = threads;
+    this.progress = progress;
+    this.cancelled = cancelled;
+  }
+
+  /** An existing output is refused; one thread for each processor; nobody listens. */
+  public static WriteOptions defaults() {
+    return DEFAULTS;
+  }
+
+  /** These options, replacing an existing output once the new one is complete. */
+  public WriteOptions overwriting() {
+    return new WriteOptions(true, threads, progress, cancelled);
+  }
+
+  /**
+   * These options with another number of working threads. The bytes written do not depend on it.
+   *
+   * @param count at least 1
+   */
+  public WriteOptions withThreads(int count) {
+    if (count < 1) {
+      throw new IllegalArgumentException("threads must be at least 1 but was " + count);
+    }
+    return new WriteOptions(overwrite, count, progress, cancelled);
+  }
+
+  /** These options with a listener. */
+  public WriteOptions withProgress(ProgressListener listener) {
+    return new WriteOptions(overwrite, threads, Objects.requireNonNull(listener, "listener"), cancelled);
+  }
+
+  /**
+   * These options with a question asked before each chunk. Once it answers true, writing stops with a
+   * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
+   */
+  public WriteOptions cancelledWhen(BooleanSupplier question) {
+    return new WriteOptions(overwrite, threads, progress, Objects.requireNonNull(question, "question"));
+  }
+
+  /** Whether an existing output is replaced. */
+  public boolean overwrites() {
+    return overwrite;
+  }
+
+  /** The number of working threads. */
+  public int threads() {
+    return threads;
+  }
+
+  /** Who is told of progress. */
+  public ProgressListener progress() {
+    return progress;
+  }
+
+  /** Asked before each chunk; true stops the write. */
+  public BooleanSupplier cancelled() {
+    return cancelled;
+  }
+}
