@@ -99,7 +99,7 @@ public sealed interface Delta {
    * @param indices the rows, ascending, each once
    * @param values a row of changes for each index, or of new weights if {@code base} is given
    * @param base the tensor whose rows are subtracted from {@code values}
-   * @param shape the shape of the weight
+   * @param shape the shape of the weight, or of its part up to the last index
    */
   record Rows(ImmutableLongArray indices, Tensor values, Optional<Tensor> base, Shape shape) implements Delta {
     public Rows {
@@ -131,7 +131,7 @@ public sealed interface Delta {
    *
    * @param indices the rows, ascending, each once
    * @param values a row of weights for each index
-   * @param shape the shape of the weight
+   * @param shape the shape of the weight, or of its part up to the last index
    */
   record RowReplacement(ImmutableLongArray indices, Tensor values, Shape shape) implements Delta {
     public RowReplacement {

@@ -10,7 +10,7 @@ import java.util.List;
  * <p>The contract that every implementation keeps, bit for bit:
  * <ul>
  *   <li>Values are widened to float32 and combined there; for F64 output, to float64.
- *   <li>An operand's change is {@code factor × d}. {@code d} is the stored value, the difference {@code tuned − base}, or for
+ *   <li>An operand's change is {@code d × factor}, the factor rounded to the arithmetic's type. {@code d} is the stored value, the difference {@code tuned − base}, or for
  *       low rank {@code Σₖ left[k] × right[k]} accumulated from the first k to the last. No step is fused. A factor of 1 is exact.
  *       A difference of float64 values is taken in float64 and then rounded to float32.
  *   <li>The changes of several operands are added in their order, then their sum is added to the base weight.
@@ -54,7 +54,7 @@ public interface Merger {
     int elements();
 
     /** What the change is multiplied by. */
-    float factor();
+    double factor();
   }
 
   /**
@@ -63,7 +63,7 @@ public interface Merger {
    * @param dtype the type of {@code values}
    * @param values {@code elements} values, little-endian, from index 0
    */
-  record Values(int start, int elements, float factor, DType dtype, ByteBuffer values) implements Operand {}
+  record Values(int start, int elements, double factor, DType dtype, ByteBuffer values) implements Operand {}
 
   /**
    * Changes given as the difference of two runs of weights.
@@ -73,7 +73,7 @@ public interface Merger {
    * @param baseType the type of {@code base}
    * @param base {@code elements} values, little-endian, from index 0
    */
-  record Difference(int start, int elements, float factor, DType tunedType, ByteBuffer tuned, DType baseType, ByteBuffer base)
+  record Difference(int start, int elements, double factor, DType tunedType, ByteBuffer tuned, DType baseType, ByteBuffer base)
       implements Operand {}
 
   /**
@@ -85,6 +85,6 @@ public interface Merger {
    * @param left rows × rank values, row-major, from the row of the first element on
    * @param right rank × columns values, row-major
    */
-  record LowRank(int start, int elements, float factor, int column, int columns, int rank, float[] left, float[] right)
+  record LowRank(int start, int elements, double factor, int column, int columns, int rank, float[] left, float[] right)
       implements Operand {}
 }

@@ -16,24 +16,31 @@ import java.util.Optional;
  * @param tying whether its embeddings were tied
  * @param tensors all its tensors
  * @param digests the digest of each of its tensors, if they were computed
+ * @param model the model itself, if it is at hand: its fingerprint is computed when the patch is saved
  */
 public record PatchBase(
-    String name, Optional<String> fingerprint, Tying tying, List<TensorInfo> tensors, Map<String, String> digests) {
+    String name,
+    Optional<String> fingerprint,
+    Tying tying,
+    List<TensorInfo> tensors,
+    Map<String, String> digests,
+    Optional<ModelVersion> model) {
   public PatchBase {
     Objects.requireNonNull(name, "name");
     Objects.requireNonNull(fingerprint, "fingerprint");
     Objects.requireNonNull(tying, "tying");
     tensors = ImmutableList.copyOf(tensors);
     digests = ImmutableSortedMap.copyOf(digests);
+    Objects.requireNonNull(model, "model");
   }
 
   /** What the headers of {@code base} say; no fingerprint. */
   public static PatchBase of(ModelVersion base) {
-    return new PatchBase(base.name(), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of());
+    return new PatchBase(base.name(), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of(), Optional.of(base));
   }
 
   /** This record with the fingerprint of the same model. */
   public PatchBase with(Fingerprint print) {
-    return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors());
+    return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors(), model);
   }
 }

@@ -1,0 +1,2 @@
+/** Reused memory. For internal use only. */
+package io.portllm.internal.buffer;

@@ -1,0 +1,252 @@
+package io.portllm.internal.kernel;
+
+import io.portllm.DType;
+import io.portllm.Merger;
+import io.portllm.Rounding;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * The merger in plain Java, block by block. Defines the bits that every other implementation must give.
+ */
+public final class ScalarMerger implements Merger {
+  public static final ScalarMerger INSTANCE = new ScalarMerger();
+
+  /** Elements worked on at a time: small enough that all arrays of a block stay in the first-level cache. */
+  private static final int BLOCK = 1024;
+
+  private ScalarMerger() {}
+
+  @Override
+  public Rounding merge(Chunk chunk, List<Operand> operands) {
+    return chunk.dtype() == DType.F64 ? new Doubles(chunk, operands).merge() : new Singles(chunk, operands).merge();
+  }
+
+  /** The part of {@code operand} that lies in the block, or nothing if {@link #count} is 0. */
+  private record Part(int inBlock, int inOperand, int count) {
+    static Part of(Operand operand, int block, int length) {
+      int from = Math.max(block, operand.start());
+      int to = Math.min(block + length, operand.start() + operand.elements());
+      return new Part(from - block, from - operand.start(), Math.max(0, to - from));
+    }
+  }
+
+  /** Float32 arithmetic, for every type but F64. */
+  private static final class Singles {
+    private final Chunk chunk;
+    private final List<Operand> operands;
+    private final int[] oldBits = new int[BLOCK];
+    private final int[] newBits = new int[BLOCK];
+    private final float[] weights = new float[BLOCK];
+    private final float[] change = new float[BLOCK];
+    private final float[] term = new float[BLOCK];
+    private final float[] other = new float[BLOCK];
+    private double[] wide;
+    private double[] wideOther;
+    private long touched;
+    private long vanished;
+    private long overflowed;
+    private long nonFinite;
+
+    Singles(Chunk chunk, List<Operand> operands) {
+      this.chunk = chunk;
+      this.operands = operands;
+    }
+
+    Rounding merge() {
+      for (int block = 0; block < chunk.elements(); block += BLOCK) {
+        block(block, Math.min(BLOCK, chunk.elements() - block));
+      }
+      return new Rounding(touched, vanished, overflowed, nonFinite);
+    }
+
+    private void block(int block, int length) {
+      Arrays.fill(change, 0, length, 0);
+      boolean changed = false;
+      for (Operand operand : operands) {
+        Part part = Part.of(operand, block, length);
+        if (part.count() > 0) {
+          evaluate(operand, part);
+          scale((float) operand.factor(), part.count());
+          for (int i = 0; i < part.count(); i++) {
+            change[part.inBlock() + i] += term[i];
+          }
+          changed = true;
+        }
+      }
+      if (changed) {
+        round(block, length);
+      }
+    }
+
+    private void evaluate(Operand operand, Part part) {
+      if (operand instanceof Values values) {
+        Floats.read(values.dtype(), values.values(), part.inOperand(), term, part.count(), newBits);
+      } else if (operand instanceof Difference difference) {
+        difference(difference, part);
+      } else if (operand instanceof LowRank product) {
+        product(product, part);
+      }
+    }
+
+    private void difference(Difference operand, Part part) {
+      int count = part.count();
+      if (operand.tunedType() == DType.F64 || operand.baseType() == DType.F64) {
+        if (wide == null) {
+          wide = new double[BLOCK];
+          wideOther = new double[BLOCK];
+        }
+        Floats.read(operand.tunedType(), operand.tuned(), part.inOperand(), wide, count, newBits, other);
+        Floats.read(operand.baseType(), operand.base(), part.inOperand(), wideOther, count, newBits, other);
+        for (int i = 0; i < count; i++) {
+          term[i] = (float) (wide[i] - wideOther[i]);
+        }
+      } else {
+        Floats.read(operand.tunedType(), operand.tuned(), part.inOperand(), term, count, newBits);
+        Floats.read(operand.baseType(), operand.base(), part.inOperand(), other, count, newBits);
+        for (int i = 0; i < count; i++) {
+          term[i] -= other[i];
+        }
+      }
+    }
+
+    private void product(LowRank operand, Part part) {
+      int columns = operand.columns();
+      int rank = operand.rank();
+      float[] right = operand.right();
+      long first = (long) operand.column() + part.inOperand();
+      int done = 0;
+      while (done < part.count()) {
+        int row = (int) ((first + done) / columns);
+        int column = (int) ((first + done) % columns);
+        int run = Math.min(columns - column, part.count() - done);
+        Arrays.fill(term, done, done + run, 0);
+        for (int k = 0; k < rank; k++) {
+          float left = operand.left()[row * rank + k];
+          int from = k * columns + column;
+          for (int i = 0; i < run; i++) {
+            term[done + i] += left * right[from + i];
+          }
+        }
+        done += run;
+      }
+    }
+
+    private void scale(float factor, int count) {
+      if (factor != 1) {
+        for (int i = 0; i < count; i++) {
+          term[i] *= factor;
+        }
+      }
+    }
+
+    private void round(int block, int length) {
+      DType type = chunk.dtype();
+      int special = Floats.specialMask(type);
+      Floats.readBits(type, chunk.bytes(), block, oldBits, length);
+      Floats.widen(type, oldBits, weights, length);
+      for (int i = 0; i < length; i++) {
+        weights[i] += change[i];
+      }
+      Floats.narrow(type, weights, newBits, length);
+      for (int i = 0; i < length; i++) {
+        if (change[i] == 0 || (oldBits[i] & special) == special) {
+          newBits[i] = oldBits[i];
+          continue;
+        }
+        touched++;
+        if (newBits[i] == oldBits[i]) {
+          vanished++;
+        } else if ((newBits[i] & special) == special) {
+          if (Float.isFinite(weights[i])) {
+            overflowed++;
+          } else {
+            nonFinite++;
+          }
+        }
+      }
+      Floats.writeBits(type, newBits, chunk.bytes(), block, length);
+    }
+  }
+
+  /** Float64 arithmetic, for F64 alone: through float32 a weight would lose more than its change. */
+  private static final class Doubles {
+    private final Chunk chunk;
+    private final List<Operand> operands;
+    private final double[] change = new double[BLOCK];
+    private final double[] term = new double[BLOCK];
+    private final double[] other = new double[BLOCK];
+    private final int[] bits = new int[BLOCK];
+    private final float[] floats = new float[BLOCK];
+
+    Doubles(Chunk chunk, List<Operand> operands) {
+      this.chunk = chunk;
+      this.operands = operands;
+    }
+
+    Rounding merge() {
+      Rounding total = Rounding.NONE;
+      for (int block = 0; block < chunk.elements(); block += BLOCK) {
+        total = total.plus(block(block, Math.min(BLOCK, chunk.elements() - block)));
+      }
+      return total;
+    }
+
+    private Rounding block(int block, int length) {
+      Arrays.fill(change, 0, length, 0);
+      for (Operand operand : operands) {
+        Part part = Part.of(operand, block, length);
+        evaluate(operand, part);
+        for (int i = 0; i < part.count(); i++) {
+          change[part.inBlock() + i] += term[i] * operand.factor();
+        }
+      }
+      ByteBuffer bytes = chunk.bytes();
+      long touched = 0;
+      long vanished = 0;
+      long nonFinite = 0;
+      for (int i = 0; i < length; i++) {
+        double old = bytes.getDouble(8 * (block + i));
+        if (change[i] == 0 || !Double.isFinite(old)) {
+          continue;
+        }
+        double sum = old + change[i];
+        touched++;
+        if (sum == old) {
+          vanished++;
+        } else {
+          bytes.putDouble(8 * (block + i), sum);
+          if (!Double.isFinite(sum)) {
+            nonFinite++;
+          }
+        }
+      }
+      return new Rounding(touched, vanished, 0, nonFinite);
+    }
+
+    private void evaluate(Operand operand, Part part) {
+      int count = part.count();
+      if (operand instanceof Values values) {
+        Floats.read(values.dtype(), values.values(), part.inOperand(), term, count, bits, floats);
+      } else if (operand instanceof Difference difference) {
+        Floats.read(difference.tunedType(), difference.tuned(), part.inOperand(), term, count, bits, floats);
+        Floats.read(difference.baseType(), difference.base(), part.inOperand(), other, count, bits, floats);
+        for (int i = 0; i < count; i++) {
+          term[i] -= other[i];
+        }
+      } else if (operand instanceof LowRank product) {
+        for (int i = 0; i < count; i++) {
+          long at = (long) product.column() + part.inOperand() + i;
+          int row = (int) (at / product.columns());
+          int column = (int) (at % product.columns());
+          double sum = 0;
+          for (int k = 0; k < product.rank(); k++) {
+            sum += (double) product.left()[row * product.rank() + k] * product.right()[k * product.columns() + column];
+          }
+          term[i] = sum;
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/** Arithmetic on runs of weights. For internal use only. */
+package io.portllm.internal.kernel;

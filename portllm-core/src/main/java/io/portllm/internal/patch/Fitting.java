@@ -1,0 +1,217 @@
+package io.portllm.internal.patch;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import io.portllm.Allow;
+import io.portllm.Delta;
+import io.portllm.IncompatibleModelException;
+import io.portllm.MergeOptions;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.Shape;
+import io.portllm.TensorInfo;
+import io.portllm.Tying;
+import io.portllm.internal.text.Names;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Checks that a patch fits a new base, and says which change each tensor of the output gets.
+ */
+final class Fitting {
+  /**
+   * The outcome.
+   *
+   * @param changes the change of each tensor that is changed
+   * @param additions tensors that the patch adds
+   */
+  record Plan(Map<String, Delta> changes, List<TensorInfo> additions) {}
+
+  private final Patch patch;
+  private final ModelVersion newBase;
+  private final MergeOptions options;
+  private final Embeddings embeddings;
+  private final Map<String, Delta> changes = new LinkedHashMap<>();
+  private final List<TensorInfo> additions = new ArrayList<>();
+  private final List<Mismatch> mismatches = new ArrayList<>();
+
+  private Fitting(Patch patch, ModelVersion newBase, MergeOptions options) {
+    this.patch = patch;
+    this.newBase = newBase;
+    this.options = options;
+    this.embeddings = Embeddings.of(newBase);
+  }
+
+  static Plan plan(Patch patch, ModelVersion newBase, MergeOptions options) {
+    Fitting fitting = new Fitting(patch, newBase, options);
+    patch.base().ifPresent(fitting::compareBases);
+    Map<String, Delta> deltas = fitting.fitTying();
+    deltas.forEach(fitting::fit);
+    if (!fitting.mismatches.isEmpty()) {
+      throw new IncompatibleModelException(
+          "the patch " + Names.quote(patch.recipe()) + " does not fit " + Names.quote(newBase.name()), fitting.mismatches);
+    }
+    return new Plan(ImmutableMap.copyOf(fitting.changes), ImmutableList.copyOf(fitting.additions));
+  }
+
+  /** Compares what the patch does not touch; what it touches is compared where it is fitted. */
+  private void compareBases(PatchBase base) {
+    Map<String, TensorInfo> old = new HashMap<>();
+    base.tensors().forEach(tensor -> old.put(tensor.name(), tensor));
+    boolean bothTied = base.tying() == Tying.TIED && embeddings.tying() == Tying.TIED;
+    for (TensorInfo theirs : newBase.tensors()) {
+      TensorInfo mine = old.remove(theirs.name());
+      if (mine == null) {
+        if (!(bothTied && isHead(theirs.name())) && !patch.deltas().containsKey(theirs.name())) {
+          refuseUnless(Allow.EXTRA_TENSORS, theirs.name(), "is in the new base but not in the model that the patch was made on");
+        }
+      } else if (!mine.shape().equals(theirs.shape()) && !isChanged(theirs.name())) {
+        otherShape(theirs.name(), mine.shape(), theirs.shape());
+      }
+    }
+    for (TensorInfo mine : old.values()) {
+      if (!(bothTied && isHead(mine.name())) && !isChanged(mine.name())) {
+        refuseUnless(Allow.MISSING_TENSORS, mine.name(), "is in the model that the patch was made on but not in the new base");
+      }
+    }
+  }
+
+  private boolean isChanged(String tensor) {
+    Delta delta = patch.deltas().get(tensor);
+    return delta != null && !(delta instanceof Delta.Unchanged);
+  }
+
+  /** The patch's changes with those of embedding and head made to fit the tying of the new base. */
+  private Map<String, Delta> fitTying() {
+    Map<String, Delta> deltas = new LinkedHashMap<>(patch.deltas());
+    if (embeddings.embedding().isEmpty()) {
+      return deltas;
+    }
+    String embedding = embeddings.embedding().get();
+    String head = embeddings.head().orElseThrow();
+    Delta embeddingDelta = deltas.get(embedding);
+    Delta headDelta = deltas.get(head);
+    if (embeddingDelta == null && headDelta == null) {
+      return deltas;
+    }
+    Tying old = patch.base().map(PatchBase::tying).orElse(Tying.UNKNOWN);
+    if (embeddings.tying() == Tying.TIED) {
+      boolean wasTied = old == Tying.TIED || (old == Tying.UNKNOWN && headDelta == null && Rows.only(embeddingDelta));
+      if (wasTied && embeddingDelta != null) {
+        // One matrix then and now: its change goes once to each place where the new base stores it.
+        if (embeddings.headStored()) {
+          deltas.put(head, embeddingDelta);
+        } else {
+          deltas.remove(head);
+        }
+      } else {
+        refuseUnless(
+            Allow.TIED_EMBEDDINGS,
+            embeddingDelta != null ? embedding : head,
+            "is changed by the patch on its own, but the new base uses one matrix as embedding and head");
+      }
+    } else if (old == Tying.TIED && embeddings.headStored() && headDelta == null) {
+      refuseUnless(
+          Allow.TIED_EMBEDDINGS,
+          head,
+          "was the embedding itself in the model that the patch was made on, but is a matrix of its own in the new base");
+    }
+    return deltas;
+  }
+
+  private boolean isHead(String tensor) {
+    return embeddings.head().isPresent() && embeddings.head().get().equals(tensor);
+  }
+
+  private void fit(String name, Delta delta) {
+    Optional<TensorInfo> found = newBase.find(name);
+    if (delta instanceof Delta.Unchanged) {
+      // Only a type without arithmetic needs the check, which then reads the same range of all three.
+      found.filter(target -> !target.dtype().isArithmetic()).ifPresent(target -> changes.put(name, delta));
+      return;
+    }
+    if (found.isEmpty()) {
+      if (delta instanceof Delta.Replacement addition && patch.base().isPresent()) {
+        if (refuseUnless(Allow.EXTRA_TENSORS, name, "is added by the patch")) {
+          changes.put(name, delta);
+          additions.add(new TensorInfo(name, addition.values().info().dtype(), delta.shape()));
+        }
+      } else {
+        refuseUnless(Allow.MISSING_TENSORS, name, "is changed by the patch but not in the new base");
+      }
+      return;
+    }
+    TensorInfo target = found.get();
+    Optional<String> scales = Quantised.scalesOf(newBase, target);
+    if (scales.isPresent()) {
+      mismatches.add(Mismatch.of(name, target.dtype() + " weights scaled by " + Names.quote(scales.get()) + " cannot be changed"));
+    } else if (!takes(target, delta)) {
+      mismatches.add(Mismatch.of(name, "is " + target.dtype() + " in the new base, which cannot be changed"));
+    } else if (fits(name, delta, target.shape())) {
+      changes.put(name, delta);
+    }
+  }
+
+  private static boolean takes(TensorInfo target, Delta delta) {
+    return target.dtype().isArithmetic()
+        ? !(delta instanceof Delta.Replacement other) || other.values().info().dtype().isArithmetic()
+        : delta instanceof Delta.Replacement same && same.values().info().dtype() == target.dtype();
+  }
+
+  private boolean fits(String name, Delta delta, Shape target) {
+    if (Rows.only(delta)) {
+      if (!Rows.fit(delta, target)) {
+        refuseUnless(
+            Allow.OTHER_SHAPES,
+            name,
+            "is " + target + " in the new base, but the patch changes rows up to number " + (delta.shape().rows() - 1) + " of "
+                + delta.shape().columns() + " columns");
+        return false;
+      }
+      return true;
+    }
+    Shape shape = delta.isAdditive() ? widest(delta) : delta.shape();
+    return shape.equals(target) || otherShape(name, shape, target);
+  }
+
+  private static Shape widest(Delta delta) {
+    return Terms.of(delta).stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
+  }
+
+  /** Records another shape unless it is allowed; true if the change can still be applied to the rows in common. */
+  private boolean otherShape(String name, Shape patched, Shape target) {
+    if (Vocabulary.differsInRowsOnly(name, patched, target)) {
+      return refuseUnless(
+          Allow.OTHER_VOCABULARY, name, "has " + patched.rows() + " rows in the patch and " + target.rows() + " in the new base");
+    }
+    refuseUnless(Allow.OTHER_SHAPES, name, "is " + patched + " in the patch and " + target + " in the new base");
+    return false;
+  }
+
+  /** Whether {@code allow} is given; records the mismatch if not. */
+  private boolean refuseUnless(Allow allow, String tensor, String message) {
+    if (options.allows(allow)) {
+      return true;
+    }
+    mismatches.add(Mismatch.of(tensor, message, allow));
+    return false;
+  }
+
+  /** Changes that concern single rows, which need not know how many rows the tensor has. */
+  private static final class Rows {
+    static boolean only(Delta delta) {
+      return delta instanceof Delta.RowReplacement
+          || delta != null && delta.isAdditive() && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows);
+    }
+
+    static boolean fit(Delta delta, Shape target) {
+      return delta.shape().columns() == target.columns() && delta.shape().rows() <= target.rows();
+    }
+  }
+}

@@ -1,0 +1,130 @@
+package io.portllm.internal.patch;
+
+import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.Delta;
+import io.portllm.Merger;
+import io.portllm.Tensor;
+import io.portllm.internal.buffer.DirectBuffers;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The operands of one chunk: reads what the terms of a change need for a run of elements. Close it to give the buffers back.
+ */
+final class Operands implements AutoCloseable {
+  private final Factors factors;
+  private final DirectBuffers buffers;
+  private final List<ByteBuffer> lent = new ArrayList<>();
+  private final List<Merger.Operand> operands = new ArrayList<>();
+
+  Operands(Factors factors, DirectBuffers buffers) {
+    this.factors = factors;
+    this.buffers = buffers;
+  }
+
+  /** The bytes of the largest element that {@code delta} reads. */
+  static int elementBytes(Delta delta) {
+    int bytes = 1;
+    for (Delta.Term term : Terms.of(delta)) {
+      if (term.delta() instanceof Delta.Dense dense) {
+        bytes = Math.max(bytes, dense.values().info().dtype().bytes());
+      } else if (term.delta() instanceof Delta.Difference difference) {
+        bytes = Math.max(bytes, difference.tuned().info().dtype().bytes());
+        bytes = Math.max(bytes, difference.base().info().dtype().bytes());
+      } else if (term.delta() instanceof Delta.Rows rows) {
+        bytes = Math.max(bytes, rows.values().info().dtype().bytes());
+        bytes = Math.max(bytes, rows.base().map(base -> base.info().dtype().bytes()).orElse(1));
+      }
+    }
+    return bytes;
+  }
+
+  /**
+   * Reads the operands of a run.
+   *
+   * @param first the run's first element, counted from the start of the tensor
+   * @param count the run's elements
+   */
+  List<Merger.Operand> read(Delta delta, long first, int count) throws IOException {
+    for (Delta.Term term : Terms.of(delta)) {
+      Delta change = term.delta();
+      // Where the new base has more rows than the change, the rest stay as they are.
+      int covered = (int) Math.max(0, Math.min(count, change.shape().elements() - first));
+      if (covered == 0) {
+        continue;
+      }
+      if (change instanceof Delta.Dense dense) {
+        operands.add(new Merger.Values(0, covered, term.factor(), dense.values().info().dtype(), elements(dense.values(), first, covered)));
+      } else if (change instanceof Delta.Difference difference) {
+        operands.add(difference(0, term.factor(), difference.tuned(), first, difference.base(), first, covered));
+      } else if (change instanceof Delta.LowRank product) {
+        operands.add(product(product, term.factor(), first, covered));
+      } else if (change instanceof Delta.Rows rows) {
+        rows(rows, term.factor(), first, count);
+      }
+    }
+    return operands;
+  }
+
+  private Merger.Operand product(Delta.LowRank delta, double factor, long first, int count) throws IOException {
+    long columns = delta.shape().columns();
+    long fromRow = first / columns;
+    long toRow = (first + count - 1) / columns + 1;
+    return new Merger.LowRank(
+        0,
+        count,
+        factor * delta.scale(),
+        (int) (first % columns),
+        Math.toIntExact(columns),
+        delta.rank(),
+        factors.left(delta, fromRow, toRow),
+        factors.right(delta));
+  }
+
+  private void rows(Delta.Rows delta, double factor, long first, int count) throws IOException {
+    long columns = delta.shape().columns();
+    ImmutableLongArray indices = delta.indices();
+    for (int i = 0; i < indices.length(); i++) {
+      long rowStart = indices.get(i) * columns;
+      long from = Math.max(first, rowStart);
+      long to = Math.min(first + count, rowStart + columns);
+      if (from >= to) {
+        continue;
+      }
+      long inValues = i * columns + from - rowStart;
+      int start = (int) (from - first);
+      int length = (int) (to - from);
+      operands.add(
+          delta.base().isPresent()
+              ? difference(start, factor, delta.values(), inValues, delta.base().get(), from, length)
+              : new Merger.Values(start, length, factor, delta.values().info().dtype(), elements(delta.values(), inValues, length)));
+    }
+  }
+
+  private Merger.Operand difference(int start, double factor, Tensor tuned, long inTuned, Tensor base, long inBase, int count)
+      throws IOException {
+    return new Merger.Difference(
+        start,
+        count,
+        factor,
+        tuned.info().dtype(),
+        elements(tuned, inTuned, count),
+        base.info().dtype(),
+        elements(base, inBase, count));
+  }
+
+  private ByteBuffer elements(Tensor tensor, long first, int count) throws IOException {
+    int size = tensor.info().dtype().bytes();
+    ByteBuffer buffer = buffers.lend(count * size);
+    lent.add(buffer);
+    tensor.read(first * size, buffer);
+    return buffer.flip();
+  }
+
+  @Override
+  public void close() {
+    lent.forEach(buffers::takeBack);
+  }
+}

@@ -1,0 +1,272 @@
+package io.portllm.internal.patch;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.Iterables;
+import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.Allow;
+import io.portllm.DType;
+import io.portllm.Delta;
+import io.portllm.IncompatibleModelException;
+import io.portllm.MergeOptions;
+import io.portllm.Merger;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.Rounding;
+import io.portllm.Shard;
+import io.portllm.SideFile;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.kernel.Conversion;
+import io.portllm.internal.text.Names;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/** A new base with a patch on it, evaluated run by run as it is read. */
+public final class PatchedModel implements ModelVersion {
+  /** Bytes of one operand that are read at a time. Three operands and the result then fit the second-level cache. */
+  private static final int RUN_BYTES = 512 << 10;
+
+  private final ModelVersion newBase;
+  private final MergeOptions options;
+  private final Map<String, Delta> changes;
+  private final List<Shard> shards;
+  private final Map<String, TensorInfo> tensors;
+  private final Set<ModelVersion> inputs;
+  private final Factors factors = new Factors();
+  private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
+  private volatile boolean closed;
+
+  private PatchedModel(ModelVersion newBase, MergeOptions options, Fitting.Plan plan) {
+    this.newBase = newBase;
+    this.options = options;
+    this.changes = plan.changes();
+    this.shards = plan.additions().isEmpty() ? newBase.shards() : withAdditions(newBase.shards(), plan.additions());
+    ImmutableMap.Builder<String, TensorInfo> all = ImmutableMap.builder();
+    shards.forEach(shard -> shard.tensors().forEach(tensor -> all.put(tensor.name(), tensor)));
+    this.tensors = all.buildOrThrow();
+    this.inputs = Collections.newSetFromMap(new IdentityHashMap<>());
+    changes.values().forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
+    inputs.add(newBase);
+  }
+
+  /**
+   * {@code newBase} with {@code patch} on it.
+   *
+   * @throws IncompatibleModelException if they do not fit
+   */
+  public static PatchedModel of(Patch patch, ModelVersion newBase, MergeOptions options) {
+    return new PatchedModel(newBase, options, Fitting.plan(patch, newBase, options));
+  }
+
+  private static List<Shard> withAdditions(List<Shard> shards, List<TensorInfo> additions) {
+    Shard last = Iterables.getLast(shards);
+    return ImmutableList.<Shard>builder()
+        .addAll(shards.subList(0, shards.size() - 1))
+        .add(new Shard(last.fileName(), last.metadata(), ImmutableList.copyOf(Iterables.concat(last.tensors(), additions))))
+        .build();
+  }
+
+  /** The version that is patched. */
+  public ModelVersion newBase() {
+    return newBase;
+  }
+
+  /** Whether the tensor of this name differs from the new base's. */
+  public boolean changes(String tensor) {
+    Delta delta = changes.get(tensor);
+    return delta != null && !(delta instanceof Delta.Unchanged);
+  }
+
+  @Override
+  public String name() {
+    return newBase.name();
+  }
+
+  @Override
+  public List<Shard> shards() {
+    return shards;
+  }
+
+  @Override
+  public List<TensorInfo> tensors() {
+    return ImmutableList.copyOf(tensors.values());
+  }
+
+  @Override
+  public Optional<TensorInfo> find(String name) {
+    return Optional.ofNullable(tensors.get(name));
+  }
+
+  @Override
+  public Map<String, String> config() {
+    return newBase.config();
+  }
+
+  @Override
+  public List<SideFile> sideFiles() {
+    return newBase.sideFiles();
+  }
+
+  @Override
+  public void verifyUnchanged() throws IOException {
+    for (ModelVersion input : inputs) {
+      input.verifyUnchanged();
+    }
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+  }
+
+  @Override
+  public void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    readCounting(tensor, offset, destination);
+  }
+
+  /**
+   * Reads as {@link #read} does.
+   *
+   * @return what rounding did to the elements read
+   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   */
+  public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    if (closed) {
+      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
+    }
+    Delta delta = changes.get(tensor.name());
+    if (delta == null) {
+      newBase.read(tensor, offset, destination);
+      return Rounding.NONE;
+    }
+    TensorInfo known = tensors.get(tensor.name());
+    if (!tensor.equals(known) || offset < 0 || destination.remaining() > tensor.bytes() - offset) {
+      throw new IllegalArgumentException(
+          destination.remaining() + " bytes from byte " + offset + " do not lie within tensor " + Names.quote(tensor.name()));
+    }
+    if (!tensor.dtype().isArithmetic()) {
+      readBytes(tensor, delta, offset, destination);
+      return Rounding.NONE;
+    }
+    int size = tensor.dtype().bytes();
+    if (offset % size != 0 || destination.remaining() % size != 0) {
+      throw new IllegalArgumentException("the range must begin and end between elements of " + size + " bytes");
+    }
+    int step = RUN_BYTES / Math.max(size, elementBytes(delta));
+    Rounding total = Rounding.NONE;
+    long first = offset / size;
+    while (destination.hasRemaining()) {
+      int count = Math.min(step, destination.remaining() / size);
+      ByteBuffer run = destination.slice(destination.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
+      total = total.plus(evaluate(tensor, delta, first, run, count));
+      destination.position(destination.position() + count * size);
+      first += count;
+    }
+    return total;
+  }
+
+  /** Reads a tensor of a type without arithmetic: it stays or is replaced whole. */
+  private void readBytes(TensorInfo tensor, Delta delta, long offset, ByteBuffer destination) throws IOException {
+    if (delta instanceof Delta.Replacement replacement) {
+      replacement.values().read(offset, destination);
+    } else {
+      Equality.require(tensor.name(), (Delta.Unchanged) delta, offset, destination.remaining(), buffers);
+      newBase.read(tensor, offset, destination);
+    }
+  }
+
+  private static int elementBytes(Delta delta) {
+    if (delta.isAdditive()) {
+      return Operands.elementBytes(delta);
+    }
+    return DeltaTensors.of(delta).stream().mapToInt(tensor -> tensor.info().dtype().bytes()).max().orElse(1);
+  }
+
+  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count) throws IOException {
+    if (delta instanceof Delta.Replacement replacement) {
+      return replace(tensor, replacement, first, run, count);
+    }
+    newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    if (delta instanceof Delta.RowReplacement rows) {
+      return replaceRows(tensor, rows, first, run, count);
+    }
+    try (Operands operands = new Operands(factors, buffers)) {
+      List<Merger.Operand> read = operands.read(delta, first, count);
+      if (read.isEmpty()) {
+        return Rounding.NONE;
+      }
+      Rounding rounding = options.merger().merge(new Merger.Chunk(tensor.dtype(), run, count), read);
+      return checked(tensor, first, count, rounding);
+    }
+  }
+
+  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, ByteBuffer run, int count) throws IOException {
+    Tensor values = replacement.values();
+    int size = tensor.dtype().bytes();
+    int covered = (int) Math.max(0, Math.min(count, values.info().elements() - first));
+    if (covered < count) {
+      newBase.read(tensor, (first + covered) * size, run.slice(covered * size, (count - covered) * size));
+    }
+    return overwrite(tensor, values, first, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
+  }
+
+  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, ByteBuffer run, int count) throws IOException {
+    long columns = delta.shape().columns();
+    int size = tensor.dtype().bytes();
+    ImmutableLongArray indices = delta.indices();
+    Rounding total = Rounding.NONE;
+    for (int i = 0; i < indices.length(); i++) {
+      long rowStart = indices.get(i) * columns;
+      long from = Math.max(first, rowStart);
+      long to = Math.min(first + count, rowStart + columns);
+      if (from < to) {
+        ByteBuffer part = run.slice((int) (from - first) * size, (int) (to - from) * size).order(ByteOrder.LITTLE_ENDIAN);
+        total = total.plus(overwrite(tensor, delta.values(), i * columns + from - rowStart, part, from, (int) (to - from)));
+      }
+    }
+    return total;
+  }
+
+  /** Puts {@code count} elements of {@code values} from element {@code at} in place of the elements from {@code first} on. */
+  private Rounding overwrite(TensorInfo tensor, Tensor values, long at, ByteBuffer target, long first, int count) throws IOException {
+    DType stored = values.info().dtype();
+    if (stored == tensor.dtype()) {
+      values.read(at * stored.bytes(), target);
+      return new Rounding(count, 0, 0, 0);
+    }
+    ByteBuffer source = buffers.lend(count * stored.bytes());
+    try {
+      values.read(at * stored.bytes(), source);
+      return checked(tensor, first, count, Conversion.convert(stored, source.flip(), tensor.dtype(), target, count));
+    } finally {
+      buffers.takeBack(source);
+    }
+  }
+
+  private Rounding checked(TensorInfo tensor, long first, int count, Rounding rounding) {
+    if (rounding.nonFinite() > 0) {
+      throw refusal(tensor, first, count, rounding.nonFinite() + " weights became infinite or NaN", Optional.empty());
+    }
+    if (rounding.overflowed() > 0 && !options.allows(Allow.OVERFLOW)) {
+      String what = rounding.overflowed() + " weights left the range of " + tensor.dtype();
+      throw refusal(tensor, first, count, what, Optional.of(Allow.OVERFLOW));
+    }
+    return rounding;
+  }
+
+  private IncompatibleModelException refusal(TensorInfo tensor, long first, int count, String what, Optional<Allow> allow) {
+    String message = what + " among elements " + first + " to " + (first + count - 1);
+    return new IncompatibleModelException(
+        "the patch does not fit " + Names.quote(name()), List.of(new Mismatch(tensor.name(), message, allow)));
+  }
+}

@@ -1,0 +1,52 @@
+package io.portllm.internal.patch;
+
+import com.google.common.collect.ImmutableList;
+import io.portllm.Delta;
+import io.portllm.Delta.Sum;
+import io.portllm.Delta.Term;
+import io.portllm.internal.text.Names;
+import java.util.List;
+
+/** The algebra of additive changes: a change is a list of terms. */
+public final class Terms {
+  private Terms() {}
+
+  /** The terms that {@code delta} is the sum of. */
+  public static List<Term> of(Delta delta) {
+    return delta instanceof Sum sum ? sum.terms() : List.of(new Term(1, delta));
+  }
+
+  /** {@code delta} times {@code scale}. */
+  public static Delta scale(String tensor, Delta delta, double scale) {
+    if (delta instanceof Delta.Unchanged) {
+      return delta;
+    }
+    requireAdditive(tensor, delta, "scaled");
+    return new Sum(
+        of(delta).stream().map(term -> new Term(term.factor() * scale, term.delta())).collect(ImmutableList.toImmutableList()));
+  }
+
+  /** {@code mine} and then {@code theirs}. */
+  public static Delta add(String tensor, Delta mine, Delta theirs) {
+    if (mine instanceof Delta.Unchanged) {
+      return theirs;
+    }
+    if (theirs instanceof Delta.Unchanged) {
+      return mine;
+    }
+    requireAdditive(tensor, mine, "added to");
+    requireAdditive(tensor, theirs, "added to");
+    boolean rows = mine instanceof Delta.Rows || theirs instanceof Delta.Rows;
+    if (!rows && !mine.shape().equals(theirs.shape())) {
+      throw new IllegalArgumentException("tensor " + Names.quote(tensor) + " is " + mine.shape() + " in one patch and " + theirs.shape() + " in the other");
+    }
+    return new Sum(ImmutableList.<Term>builder().addAll(of(mine)).addAll(of(theirs)).build());
+  }
+
+  private static void requireAdditive(String tensor, Delta delta, String what) {
+    if (!delta.isAdditive()) {
+      throw new IllegalStateException(
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which cannot be " + what + "; extract the patch against its base to get a difference");
+    }
+  }
+}

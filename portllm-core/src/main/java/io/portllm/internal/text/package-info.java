@@ -1,0 +1,2 @@
+/** Text in messages. For internal use only. */
+package io.portllm.internal.text;
