@@ -2,9 +2,11 @@ package io.portllm;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.primitives.ImmutableLongArray;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The change of one tensor. Immutable; holds tensors to read from, not values.
@@ -96,7 +98,7 @@ public sealed interface Delta {
   /**
    * Changes of some rows; the rest stay.
    *
-   * @param indices the rows, ascending, each once
+   * @param indices the rows, in any order, each once
    * @param values a row of changes for each index, or of new weights if {@code base} is given
    * @param base the tensor whose rows are subtracted from {@code values}
    * @param shape the shape of the weight, or of its part up to the last index
@@ -129,7 +131,7 @@ public sealed interface Delta {
   /**
    * New weights in place of some rows.
    *
-   * @param indices the rows, ascending, each once
+   * @param indices the rows, in any order, each once
    * @param values a row of weights for each index
    * @param shape the shape of the weight, or of its part up to the last index
    */
@@ -211,14 +213,15 @@ public sealed interface Delta {
       throw new IllegalArgumentException(
           indices.length() + " rows of " + shape + " do not have the shape " + values.info().shape());
     }
-    long before = -1;
+    Set<Long> seen = new HashSet<>();
     for (int i = 0; i < indices.length(); i++) {
       long index = indices.get(i);
-      if (index <= before || index >= shape.rows()) {
-        throw new IllegalArgumentException(
-            "row indices must ascend within 0 to " + (shape.rows() - 1) + " but number " + i + " is " + index);
+      if (index < 0 || index >= shape.rows()) {
+        throw new IllegalArgumentException("row indices must lie within 0 to " + (shape.rows() - 1) + " but number " + i + " is " + index);
       }
-      before = index;
+      if (!seen.add(index)) {
+        throw new IllegalArgumentException("row indices must occur once but " + index + " occurs again as number " + i);
+      }
     }
   }
 }

@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import io.portllm.ModelVersion;
+import io.portllm.io.internal.write.CheckpointWriter;
 import java.io.IOException;
 import java.nio.file.Path;
 
@@ -40,6 +41,6 @@ public final class Checkpoints {
    * @throws IOException if reading or writing failed
    */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
-    throw new IllegalStateException();
+    return CheckpointWriter.write(model, output, options);
   }
 }

@@ -1,34 +1,120 @@
 package io.portllm.io;
 
+import io.portllm.Delta;
 import io.portllm.FineTuned;
+import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.io.internal.adapter.AdapterContents;
+import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
 
-/** A PEFT adapter folder: {@code adapter_config.json} and {@code adapter_model.safetensors}. */
+/**
+ * A PEFT adapter folder: {@code adapter_config.json} and {@code adapter_model.safetensors}.
+ *
+ * <p>Read are LoRA adapters (arXiv 2106.09685) of linear, convolution and embedding layers, with per-layer ranks and alphas, rsLoRA,
+ * {@code fan_in_fan_out}, biases, modules saved whole and trained token rows. Every other kind is refused by name.
+ *
+ * <p>Immutable, and safe for use by many threads until closed.
+ */
 public final class PeftAdapter implements FineTuned, AutoCloseable {
-  /** Opens and checks an adapter. */
-  public static PeftAdapter open(Path folder) throws IOException {
-    throw new IllegalStateException();
+  private final SafetensorsModel tensors;
+  private final AdapterContents contents;
+
+  private PeftAdapter(SafetensorsModel tensors, AdapterContents contents) {
+    this.tensors = tensors;
+    this.contents = contents;
   }
 
+  /**
+   * Opens an adapter, reading and checking all of it.
+   *
+   * @return the adapter; the caller closes it
+   * @throws MalformedModelException if it breaks a rule of its format, or is of a kind that is not read
+   * @throws IOException if reading failed
+   */
+  public static PeftAdapter open(Path folder) throws IOException {
+    AdapterContents.checkKind(folder);
+    Path file = folder.resolve("adapter_model.safetensors");
+    if (!Files.exists(file)) {
+      throw new MalformedModelException(file, "AD-MODEL", -1, missing(folder));
+    }
+    SafetensorsModel tensors = SafetensorsModel.openFile(file);
+    try {
+      return new PeftAdapter(tensors, AdapterContents.read(folder, file, tensors));
+    } catch (IOException | RuntimeException e) {
+      tensors.close();
+      throw e;
+    }
+  }
+
+  private static String missing(Path folder) {
+    return Files.exists(folder.resolve("adapter_model.bin"))
+        ? "does not exist; adapter_model.bin beside it is a pickle, which is not read"
+        : "does not exist";
+  }
+
+  /** Whether {@code folder} looks like an adapter: it holds an {@code adapter_config.json}. */
+  public static boolean isAdapter(Path folder) {
+    return Files.isRegularFile(folder.resolve("adapter_config.json"));
+  }
+
+  /** The path of the weight file. */
   @Override
   public String name() {
-    throw new IllegalStateException();
+    return tensors.name();
   }
 
-  /** The adapter's changes without knowing the base. */
+  /**
+   * The adapter's changes where its base is not at hand: modules, biases and token rows that are saved whole replace the new base's.
+   *
+   * @return a patch that is usable while this adapter is open
+   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed
+   */
   public Patch patch() {
-    throw new IllegalStateException();
+    return Patch.of(deltas(), Optional.empty(), name());
   }
 
+  private Map<String, Delta> deltas() {
+    try {
+      return contents.deltas();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * The adapter's changes against its base: modules, biases and token rows that are saved whole count as their difference from the
+   * base's, so that what the new base changed in them is kept.
+   *
+   * @return a patch that is usable while this adapter and {@code base} are open
+   * @throws IncompatibleModelException if the adapter does not fit {@code base}, with every mismatch
+   */
   @Override
   public Patch changesFrom(ModelVersion base, MergeOptions options) {
-    throw new IllegalStateException();
+    Map<String, Delta> deltas;
+    try {
+      deltas = contents.deltas(base, options);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    Patch unbound = Patch.of(deltas, Optional.empty(), name());
+    Patch patch = Patch.of(deltas, Optional.of(PatchBase.of(base)), name());
+    // An adapter that does not fit the base it claims is refused here, not first on the new base.
+    (options.allows(io.portllm.Allow.EXTRA_TENSORS) ? patch : unbound).applyTo(base, options).tensors();
+    return patch;
   }
 
+  /** Closes the weight file. */
   @Override
-  public void close() throws IOException {}
+  public void close() throws IOException {
+    tensors.close();
+  }
 }

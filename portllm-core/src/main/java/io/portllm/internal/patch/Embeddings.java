@@ -54,7 +54,7 @@ public record Embeddings(Optional<String> embedding, Optional<String> head, bool
   }
 
   /** Whether the rows of the tensor called {@code name} stand for tokens. */
-  static boolean isVocabulary(String name) {
+  public static boolean isVocabulary(String name) {
     return VOCABULARY.stream().anyMatch(end -> endsWith(name, end));
   }
 

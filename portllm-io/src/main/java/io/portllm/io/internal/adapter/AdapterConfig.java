@@ -1,0 +1,219 @@
+package io.portllm.io.internal.adapter;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.google.common.collect.ImmutableList;
+import io.portllm.internal.text.Names;
+import io.portllm.io.MalformedModelException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** The fields of {@code adapter_config.json} that decide which weights an adapter means. */
+final class AdapterConfig {
+  /** Far above any configuration in use; a file that claims to be one and is larger is refused unread. */
+  private static final int LONGEST = 16 << 20;
+
+  /** LoRA variants that a plain product of two factors does not describe, by the field that switches them on. */
+  private static final Map<String, String> VARIANTS =
+      Map.of(
+          "use_dora", "DoRA",
+          "use_qalora", "QALoRA",
+          "use_bdlora", "BD-LoRA",
+          "kasa_config", "KaSA",
+          "arrow_config", "Arrow",
+          "alora_invocation_tokens", "aLoRA, which acts on part of the input only",
+          "layer_replication", "layer replication",
+          "target_parameters", "LoRA on parameters (target_parameters)");
+
+  /** Initialisations that take the start of the factors out of the base's weights. */
+  private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "loftq", "lora_ga");
+
+  private final Path file;
+  private final JsonNode root;
+
+  private AdapterConfig(Path file, JsonNode root) {
+    this.file = file;
+    this.root = root;
+  }
+
+  static AdapterConfig read(Path folder) throws IOException {
+    Path file = folder.resolve("adapter_config.json");
+    ObjectMapper mapper =
+        new ObjectMapper(JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+    JsonNode root;
+    try (InputStream in = Files.newInputStream(file)) {
+      byte[] text = in.readNBytes(LONGEST + 1);
+      if (text.length > LONGEST) {
+        throw new MalformedModelException(file, "AD-CONFIG", -1, "is longer than " + LONGEST + " bytes");
+      }
+      root = mapper.readTree(text);
+    } catch (NoSuchFileException e) {
+      throw new MalformedModelException(file, "AD-CONFIG", -1, "does not exist, so the folder is no PEFT adapter");
+    } catch (JsonProcessingException e) {
+      throw new MalformedModelException(file, "AD-CONFIG", -1, "is not JSON: " + Names.quote(e.getOriginalMessage()));
+    }
+    if (!root.isObject()) {
+      throw new MalformedModelException(file, "AD-CONFIG", -1, "is not a JSON object");
+    }
+    AdapterConfig config = new AdapterConfig(file, root);
+    config.checkKind();
+    return config;
+  }
+
+  private void checkKind() throws MalformedModelException {
+    JsonNode type = root.get("peft_type");
+    if (type == null || !type.isTextual()) {
+      throw malformed("AD-TYPE", "names no adapter kind: peft_type is " + (type == null ? "missing" : Names.quote(type.toString())));
+    }
+    if (!type.textValue().equals("LORA")) {
+      throw malformed("AD-TYPE", "is an adapter of kind " + Names.quote(type.textValue()) + "; only LORA is read");
+    }
+    for (Map.Entry<String, String> variant : VARIANTS.entrySet()) {
+      if (isOn(root.get(variant.getKey()))) {
+        throw malformed("AD-TYPE", "is an adapter of kind " + variant.getValue() + "; only plain LORA is read");
+      }
+    }
+    JsonNode init = root.get("init_lora_weights");
+    if (init != null && init.isTextual() && MUTATING.stream().anyMatch(init.textValue()::startsWith)) {
+      throw malformed(
+          "AD-TYPE",
+          "was initialised by " + Names.quote(init.textValue())
+              + ", which changed the base's weights: save it from PEFT with path_initial_model_for_weight_conversion first");
+    }
+  }
+
+  private static boolean isOn(JsonNode value) {
+    return value != null && !value.isNull() && (value.isBoolean() ? value.booleanValue() : !value.isContainerNode() || !value.isEmpty());
+  }
+
+  /** The rank that {@code module} should have: the first matching {@code rank_pattern}, or {@code r}. */
+  int rank(String module) throws MalformedModelException {
+    JsonNode value = pattern("rank_pattern", module);
+    if (value == null) {
+      value = root.get("r");
+    }
+    if (value == null || !value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
+      throw malformed("AD-RANK", "rank must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
+    }
+    return value.intValue();
+  }
+
+  /** What the product of the factors of {@code module} is multiplied by: alpha / r, or alpha / √r for rsLoRA. */
+  double scale(String module) throws MalformedModelException {
+    JsonNode value = pattern("alpha_pattern", module);
+    if (value == null) {
+      value = root.get("lora_alpha");
+    }
+    if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
+      throw malformed("AD-ALPHA", "lora_alpha must be a finite number but is " + (value == null ? "missing" : Names.quote(value.toString())));
+    }
+    int rank = rank(module);
+    return value.doubleValue() / (flag("use_rslora") ? Math.sqrt(rank) : rank);
+  }
+
+  boolean fanInFanOut() throws MalformedModelException {
+    return flag("fan_in_fan_out");
+  }
+
+  boolean loraBias() throws MalformedModelException {
+    return flag("lora_bias");
+  }
+
+  /** {@code none}, {@code all} or {@code lora_only}. */
+  String bias() throws MalformedModelException {
+    JsonNode value = root.get("bias");
+    String bias = value == null || value.isNull() ? "none" : value.asText();
+    if (!Set.of("none", "all", "lora_only").contains(bias)) {
+      throw malformed("AD-BIAS", "bias must be none, all or lora_only but is " + Names.quote(bias));
+    }
+    return bias;
+  }
+
+  /** The ends of the names of modules that are saved whole. */
+  List<String> modulesToSave() throws MalformedModelException {
+    JsonNode value = root.get("modules_to_save");
+    if (value == null || value.isNull()) {
+      return List.of();
+    }
+    if (!value.isArray()) {
+      throw malformed("AD-SAVE", "modules_to_save must be a list but is " + Names.quote(value.toString()));
+    }
+    ImmutableList.Builder<String> names = ImmutableList.builder();
+    for (JsonNode name : value) {
+      names.add(name.asText());
+    }
+    return names.build();
+  }
+
+  /** The trained token rows of {@code module}, in the order of the stored rows. */
+  List<Long> tokenIndices(String module) throws MalformedModelException {
+    JsonNode value = root.get("trainable_token_indices");
+    if (value != null && value.isObject()) {
+      JsonNode found = null;
+      for (Map.Entry<String, JsonNode> entry : value.properties()) {
+        if (module.equals(entry.getKey()) || module.endsWith("." + entry.getKey())) {
+          found = entry.getValue();
+        }
+      }
+      value = found;
+    }
+    if (value == null || !value.isArray()) {
+      throw malformed("AD-TOKENS", "module " + Names.quote(module) + " has trained token rows, but trainable_token_indices does not list them");
+    }
+    List<Long> indices = new ArrayList<>();
+    for (JsonNode index : value) {
+      if (!index.isIntegralNumber() || !index.canConvertToLong() || index.longValue() < 0) {
+        throw malformed("AD-TOKENS", "token index must be a whole number >= 0 but is " + Names.quote(index.toString()));
+      }
+      indices.add(index.longValue());
+    }
+    return indices;
+  }
+
+  private boolean flag(String name) throws MalformedModelException {
+    JsonNode value = root.get(name);
+    if (value == null || value.isNull()) {
+      return false;
+    }
+    if (!value.isBoolean()) {
+      throw malformed("AD-CONFIG", name + " must be true or false but is " + Names.quote(value.toString()));
+    }
+    return value.booleanValue();
+  }
+
+  private JsonNode pattern(String field, String module) throws MalformedModelException {
+    JsonNode patterns = root.get(field);
+    if (patterns == null || patterns.isNull()) {
+      return null;
+    }
+    if (!patterns.isObject()) {
+      throw malformed("AD-PATTERN", field + " must be an object but is " + Names.quote(patterns.toString()));
+    }
+    for (Map.Entry<String, JsonNode> entry : patterns.properties()) {
+      try {
+        if (ModulePattern.matches(entry.getKey(), module)) {
+          return entry.getValue();
+        }
+      } catch (IllegalArgumentException e) {
+        throw malformed("AD-PATTERN", field + " has the pattern " + Names.quote(entry.getKey()) + ", which " + e.getMessage());
+      }
+    }
+    return null;
+  }
+
+  private MalformedModelException malformed(String rule, String message) {
+    return new MalformedModelException(file, rule, -1, message);
+  }
+}

@@ -1,0 +1,341 @@
+package io.portllm.io.internal.adapter;
+
+import com.google.common.collect.ImmutableMap;
+import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.Allow;
+import io.portllm.Delta;
+import io.portllm.IncompatibleModelException;
+import io.portllm.MergeOptions;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Shape;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.internal.kernel.Floats;
+import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.text.Names;
+import io.portllm.io.MalformedModelException;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * The tensors of a LoRA adapter, sorted by what they mean. Key names are those of PEFT:
+ * {@code base_model.model.<module>.lora_A.weight} and so on.
+ */
+public final class AdapterContents {
+  private static final String PREFIX = "base_model.model.";
+
+  private final Path file;
+  private final AdapterConfig config;
+  private final ModelVersion tensors;
+
+  private final Map<String, Tensor> as = new TreeMap<>();
+  private final Map<String, Tensor> bs = new TreeMap<>();
+  private final Map<String, Tensor> embeddingAs = new TreeMap<>();
+  private final Map<String, Tensor> embeddingBs = new TreeMap<>();
+  private final Map<String, Tensor> loraBiases = new TreeMap<>();
+  private final Map<String, Tensor> tokenRows = new TreeMap<>();
+  /** Weights saved whole because they were trained. */
+  private final Map<String, Tensor> saved = new TreeMap<>();
+  /** Copies of weights that PEFT saves beside the factors, trained or not. */
+  private final Map<String, Tensor> copies = new TreeMap<>();
+
+  private AdapterContents(Path file, AdapterConfig config, ModelVersion tensors) {
+    this.file = file;
+    this.config = config;
+    this.tensors = tensors;
+  }
+
+  /**
+   * Sorts and checks the tensors of an adapter; reads all of them, to refuse NaN and infinity.
+   *
+   * @param folder the adapter's folder, for its configuration
+   * @param file the adapter's weight file, for messages
+   * @param tensors the tensors of that file
+   */
+  public static AdapterContents read(Path folder, Path file, ModelVersion tensors) throws IOException {
+    AdapterContents contents = new AdapterContents(file, AdapterConfig.read(folder), tensors);
+    contents.sort();
+    contents.check();
+    return contents;
+  }
+
+  /** Refuses an adapter whose kind is not read, before its weights are opened. */
+  public static void checkKind(Path folder) throws IOException {
+    AdapterConfig.read(folder);
+  }
+
+  private void sort() throws IOException {
+    if (tensors.tensors().isEmpty()) {
+      throw malformed("AD-MODEL", "holds no tensors");
+    }
+    for (TensorInfo info : tensors.tensors()) {
+      sort(info);
+    }
+  }
+
+  private void sort(TensorInfo info) throws IOException {
+    Tensor tensor = new Tensor(tensors, info);
+    if (!info.name().startsWith(PREFIX)) {
+      throw unknown(info, "does not begin with " + PREFIX);
+    }
+    if (!info.dtype().isArithmetic()) {
+      throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
+    }
+    // A state dict taken from a live model names the adapter too: lora_A.default.weight.
+    String key = info.name().substring(PREFIX.length()).replace(".default.", ".").replaceFirst("\\.default$", "");
+    for (Map.Entry<String, Map<String, Tensor>> kind : kinds().entrySet()) {
+      if (key.endsWith(kind.getKey())) {
+        String module = key.substring(0, key.length() - kind.getKey().length());
+        if (kind.getValue().put(module, tensor) != null) {
+          throw malformed("AD-TARGET", "tensor " + Names.quote(info.name()) + " names a factor that another name stands for too");
+        }
+        return;
+      }
+    }
+    if (key.endsWith(".lora_magnitude_vector") || key.endsWith(".lora_magnitude_vector.weight")) {
+      throw malformed("AD-DORA", "tensor " + Names.quote(info.name()) + " belongs to DoRA, which use_dora does not switch on");
+    }
+    sortWhole(key, tensor);
+  }
+
+  private Map<String, Map<String, Tensor>> kinds() {
+    return ImmutableMap.<String, Map<String, Tensor>>builder()
+        .put(".lora_A.weight", as)
+        .put(".lora_B.weight", bs)
+        .put(".lora_embedding_A", embeddingAs)
+        .put(".lora_embedding_B", embeddingBs)
+        .put(".lora_B.bias", loraBiases)
+        .put(".token_adapter.trainable_tokens_delta", tokenRows)
+        .buildOrThrow();
+  }
+
+  private void sortWhole(String key, Tensor tensor) throws IOException {
+    int dot = key.lastIndexOf('.');
+    String end = dot < 0 ? "" : key.substring(dot);
+    boolean adapted = key.endsWith(".base_layer" + end);
+    String module = dot < 0 ? "" : key.substring(0, dot).replaceFirst("\\.base_layer$", "").replaceFirst("\\.modules_to_save$", "");
+    String name = module + end;
+    if (!end.equals(".weight") && !end.equals(".bias") || key.contains(".lora_")) {
+      throw unknown(tensor.info(), "is no factor, token row, bias or saved weight");
+    }
+    boolean toSave = config.modulesToSave().stream().anyMatch(module::endsWith);
+    Map<String, Tensor> place;
+    if (toSave || end.equals(".bias") && !config.bias().equals("none")) {
+      place = saved;
+    } else if (end.equals(".weight") && (adapted || Embeddings.isVocabulary(name))) {
+      place = copies;
+    } else {
+      throw unknown(tensor.info(), "belongs to a module that modules_to_save does not name");
+    }
+    if (place.put(name, tensor) != null) {
+      throw malformed("AD-TARGET", "tensor " + Names.quote(tensor.info().name()) + " names a weight that another name stands for too");
+    }
+  }
+
+  private void check() throws IOException {
+    config.fanInFanOut();
+    checkPairs(as, bs, "lora_A", "lora_B");
+    checkPairs(embeddingAs, embeddingBs, "lora_embedding_A", "lora_embedding_B");
+    for (Map.Entry<String, Tensor> bias : loraBiases.entrySet()) {
+      if (!config.loraBias() || !bs.containsKey(bias.getKey())) {
+        throw unknown(bias.getValue().info(), "is a bias of lora_B, which lora_bias does not switch on");
+      }
+    }
+    if (!config.bias().equals("none") && saved.keySet().stream().noneMatch(name -> name.endsWith(".bias"))) {
+      throw malformed("AD-BIAS", "holds no bias, although bias is " + config.bias());
+    }
+    for (String module : config.modulesToSave()) {
+      if (saved.keySet().stream().noneMatch(name -> name.substring(0, name.lastIndexOf('.')).endsWith(module))) {
+        throw malformed("AD-SAVE", "lacks module " + Names.quote(module) + ", which modules_to_save names");
+      }
+    }
+    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
+      int indices = config.tokenIndices(rows.getKey()).size();
+      Shape shape = rows.getValue().info().shape();
+      if (shape.rank() != 2 || shape.rows() != indices) {
+        throw malformed("AD-SHAPE", "tensor " + Names.quote(rows.getValue().info().name()) + " is " + shape + " but " + indices + " tokens are trained");
+      }
+    }
+    for (TensorInfo info : tensors.tensors()) {
+      checkValues(info);
+    }
+  }
+
+  private void checkPairs(Map<String, Tensor> a, Map<String, Tensor> b, String aName, String bName) throws IOException {
+    for (Map.Entry<String, Tensor> entry : b.entrySet()) {
+      if (!a.containsKey(entry.getKey())) {
+        throw malformed("AD-PAIR", "module " + Names.quote(entry.getKey()) + " has " + bName + " but no " + aName);
+      }
+    }
+    for (Map.Entry<String, Tensor> entry : a.entrySet()) {
+      String module = entry.getKey();
+      if (!b.containsKey(module)) {
+        throw malformed("AD-PAIR", "module " + Names.quote(module) + " has " + aName + " but no " + bName);
+      }
+      Shape aShape = entry.getValue().info().shape();
+      Shape bShape = b.get(module).info().shape();
+      if (aShape.rank() < 2 || bShape.rank() < 2 || aShape.elements() == 0 || bShape.elements() == 0 || bShape.columns() != aShape.rows()) {
+        throw malformed(
+            "AD-SHAPE",
+            "module " + Names.quote(module) + " needs " + aName + " of rank x in and " + bName + " of out x rank but has " + aShape + " and " + bShape);
+      }
+      if (aShape.rows() != config.rank(module)) {
+        throw malformed(
+            "AD-RANK", "module " + Names.quote(module) + " has rank " + aShape.rows() + " but the configuration says " + config.rank(module));
+      }
+      config.scale(module);
+    }
+  }
+
+  private void checkValues(TensorInfo info) throws IOException {
+    int size = info.dtype().bytes();
+    int step = 64 << 10;
+    ByteBuffer bytes = ByteBuffer.allocate(step * size).order(ByteOrder.LITTLE_ENDIAN);
+    float[] values = new float[step];
+    int[] scratch = new int[step];
+    for (long first = 0; first < info.elements(); first += step) {
+      int count = (int) Math.min(step, info.elements() - first);
+      tensors.read(info, first * size, bytes.clear().limit(count * size));
+      Floats.read(info.dtype(), bytes, 0, values, count, scratch);
+      for (int i = 0; i < count; i++) {
+        if (!Float.isFinite(values[i])) {
+          throw malformed("AD-VALUES", "tensor " + Names.quote(info.name()) + " is " + values[i] + " at element " + (first + i));
+        }
+      }
+    }
+  }
+
+  /**
+   * The changes without a base: weights saved whole replace the new base's.
+   *
+   * @throws IncompatibleModelException if only a base can tell what changed
+   */
+  public Map<String, Delta> deltas() throws IOException {
+    if (!copies.isEmpty()) {
+      throw new IncompatibleModelException(
+          "the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
+          copies.keySet().stream().map(name -> Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")).toList());
+    }
+    Map<String, Delta> deltas = products();
+    saved.forEach((name, tensor) -> deltas.put(name, new Delta.Replacement(tensor)));
+    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
+      ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
+      deltas.put(rows.getKey() + ".weight", new Delta.RowReplacement(indices, rows.getValue(), upTo(indices, rows.getValue())));
+    }
+    return deltas;
+  }
+
+  /**
+   * The changes against a base: weights saved whole count as their difference from the base's.
+   *
+   * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
+   */
+  public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
+    Map<String, Delta> deltas = products();
+    List<Mismatch> mismatches = new ArrayList<>();
+    Map<String, Tensor> whole = new HashMap<>(saved);
+    whole.putAll(copies);
+    for (Map.Entry<String, Tensor> entry : whole.entrySet()) {
+      String name = entry.getKey();
+      Optional<Tensor> old = base.tensor(name);
+      if (old.isEmpty()) {
+        if (options.allows(Allow.EXTRA_TENSORS)) {
+          deltas.put(name, new Delta.Replacement(entry.getValue()));
+        } else {
+          mismatches.add(Mismatch.of(name, "is saved in the adapter but not in the base", Allow.EXTRA_TENSORS));
+        }
+      } else {
+        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> deltas.merge(name, delta, AdapterContents::sum));
+      }
+    }
+    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
+      String name = rows.getKey() + ".weight";
+      ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
+      Optional<Tensor> old = base.tensor(name);
+      Shape needed = upTo(indices, rows.getValue());
+      if (old.isEmpty() || old.get().info().shape().columns() != needed.columns() || old.get().info().shape().rows() < needed.rows()) {
+        String found = old.map(tensor -> "is " + tensor.info().shape()).orElse("is missing");
+        mismatches.add(Mismatch.of(name, found + " in the base, but the adapter changes rows up to number " + (needed.rows() - 1) + " of " + needed.columns() + " columns"));
+      } else {
+        Delta delta = new Delta.Rows(indices, rows.getValue(), old, old.get().info().shape());
+        deltas.merge(name, delta, AdapterContents::sum);
+      }
+    }
+    if (!mismatches.isEmpty()) {
+      throw new IncompatibleModelException(
+          "the adapter " + Names.quote(tensors.name()) + " does not fit the base " + Names.quote(base.name()), mismatches);
+    }
+    return deltas;
+  }
+
+  private static Optional<Delta> difference(
+      String name, Tensor mine, Tensor old, MergeOptions options, List<Mismatch> mismatches) {
+    Shape found = mine.info().shape();
+    Shape expected = old.info().shape();
+    if (!old.info().dtype().isArithmetic()) {
+      mismatches.add(Mismatch.of(name, "is " + old.info().dtype() + " in the base, which cannot be changed"));
+      return Optional.empty();
+    }
+    if (!found.equals(expected)) {
+      boolean rowsOnly = Embeddings.isVocabulary(name) && found.columns() == expected.columns();
+      Allow allow = rowsOnly ? Allow.OTHER_VOCABULARY : Allow.OTHER_SHAPES;
+      if (!options.allows(allow)) {
+        mismatches.add(Mismatch.of(name, "is " + found + " in the adapter and " + expected + " in the base", allow));
+        return Optional.empty();
+      }
+      if (!rowsOnly) {
+        return Optional.empty();
+      }
+    }
+    return Optional.of(new Delta.Difference(mine, old));
+  }
+
+  private static Delta sum(Delta one, Delta other) {
+    return new Delta.Sum(List.of(new Delta.Term(1, one), new Delta.Term(1, other)));
+  }
+
+  private Map<String, Delta> products() throws IOException {
+    Map<String, Delta> deltas = new TreeMap<>();
+    for (Map.Entry<String, Tensor> entry : as.entrySet()) {
+      String module = entry.getKey();
+      deltas.put(module + ".weight", product(bs.get(module), entry.getValue(), config.scale(module), config.fanInFanOut()));
+    }
+    for (Map.Entry<String, Tensor> entry : embeddingAs.entrySet()) {
+      String module = entry.getKey();
+      deltas.put(module + ".weight", product(embeddingBs.get(module), entry.getValue(), config.scale(module), true));
+    }
+    for (Map.Entry<String, Tensor> entry : loraBiases.entrySet()) {
+      String module = entry.getKey();
+      deltas.put(module + ".bias", new Delta.Sum(List.of(new Delta.Term(config.scale(module), new Delta.Dense(entry.getValue())))));
+    }
+    return deltas;
+  }
+
+  private static Delta product(Tensor b, Tensor a, double scale, boolean transposed) {
+    long out = b.info().shape().rows();
+    Shape shape = transposed ? Shape.of(a.info().shape().columns(), out) : a.info().shape().withRows(out);
+    return new Delta.LowRank(b, a, scale, transposed, shape);
+  }
+
+  private static Shape upTo(ImmutableLongArray indices, Tensor rows) {
+    long most = indices.stream().max().orElse(-1);
+    return Shape.of(Math.addExact(most, 1), rows.info().shape().columns());
+  }
+
+  private MalformedModelException unknown(TensorInfo info, String why) {
+    return malformed("AD-TARGET", "tensor " + Names.quote(info.name()) + " is not understood: it " + why);
+  }
+
+  private MalformedModelException malformed(String rule, String message) {
+    return new MalformedModelException(file, rule, -1, message);
+  }
+}

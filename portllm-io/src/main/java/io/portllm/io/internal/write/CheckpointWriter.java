@@ -1,0 +1,179 @@
+package io.portllm.io.internal.write;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.google.common.collect.Iterables;
+import io.portllm.ModelVersion;
+import io.portllm.Rounding;
+import io.portllm.Shard;
+import io.portllm.SideFile;
+import io.portllm.TensorInfo;
+import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.text.Names;
+import io.portllm.io.WriteOptions;
+import io.portllm.io.WriteReport;
+import io.portllm.io.internal.safetensors.SafetensorsModel;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileStore;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** Writes a model version as a folder or a single file. */
+public final class CheckpointWriter {
+  /** Bytes of the output that one thread computes and writes at a time. */
+  private static final int CHUNK_BYTES = 4 << 20;
+
+  private static final String INDEX = "model.safetensors.index.json";
+
+  private final ModelVersion model;
+  private final WriteOptions options;
+  private final Map<String, Rounding> rounding = ShardFile.newRoundings();
+  private final long started = System.nanoTime();
+
+  private CheckpointWriter(ModelVersion model, WriteOptions options) {
+    this.model = model;
+    this.options = options;
+  }
+
+  /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors}. */
+  public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
+    CheckpointWriter writer = new CheckpointWriter(model, options);
+    if (output.getFileName() != null && output.getFileName().toString().endsWith(".safetensors")) {
+      if (model.shards().size() != 1) {
+        throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size() + " weight files; name a folder");
+      }
+      return writer.writeFile(output);
+    }
+    return writer.writeFolder(output);
+  }
+
+  private WriteReport writeFile(Path target) throws IOException {
+    try (Output output = new Output(target, false, options.overwrites())) {
+      requireRoom(target);
+      writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
+      model.verifyUnchanged();
+      output.commit();
+    }
+    return report(target);
+  }
+
+  private WriteReport writeFolder(Path target) throws IOException {
+    refuseInsideInput(target);
+    try (Output output = new Output(target, true, options.overwrites())) {
+      requireRoom(target);
+      Path folder = output.temporary();
+      Map<Path, Shard> files = new LinkedHashMap<>();
+      for (Shard shard : model.shards()) {
+        files.put(folder.resolve(shard.fileName()), shard);
+      }
+      writeShards(files);
+      for (SideFile side : model.sideFiles()) {
+        copy(side, folder);
+      }
+      if (hasIndex()) {
+        writeIndex(folder.resolve(INDEX));
+      }
+      model.verifyUnchanged();
+      output.commit();
+    }
+    return report(target);
+  }
+
+  private void writeShards(Map<Path, Shard> files) throws IOException {
+    Progress progress = new Progress(options.progress(), totalBytes());
+    DirectBuffers buffers = new DirectBuffers(CHUNK_BYTES);
+    List<ShardFile> shards = new ArrayList<>();
+    files.forEach((file, shard) -> shards.add(new ShardFile(model, shard, file, buffers, rounding, progress)));
+    try {
+      Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
+    } finally {
+      for (ShardFile shard : shards) {
+        shard.close();
+      }
+    }
+  }
+
+  private static void copy(SideFile side, Path folder) throws IOException {
+    Path file = folder.resolve(side.name());
+    Files.createDirectories(file.getParent());
+    try (InputStream in = side.open(); FileChannel out = Output.create(file)) {
+      byte[] buffer = new byte[64 << 10];
+      long position = 0;
+      for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
+        ShardFile.writeFully(out, ByteBuffer.wrap(buffer, 0, read), position);
+        position += read;
+      }
+      out.force(true);
+    }
+  }
+
+  private boolean hasIndex() {
+    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.indexMetadata().isPresent();
+  }
+
+  /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
+  private void writeIndex(Path file) throws IOException {
+    Map<String, Object> metadata = new LinkedHashMap<>();
+    if (origin() instanceof SafetensorsModel files) {
+      files.indexMetadata().ifPresent(metadata::putAll);
+    }
+    metadata.put("total_size", totalBytes());
+    Map<String, String> places = new TreeMap<>();
+    for (Shard shard : model.shards()) {
+      shard.tensors().forEach(tensor -> places.put(tensor.name(), shard.fileName()));
+    }
+    Map<String, Object> index = new LinkedHashMap<>();
+    index.put("metadata", metadata);
+    index.put("weight_map", places);
+    ObjectMapper mapper = new ObjectMapper(new JsonFactory()).enable(SerializationFeature.INDENT_OUTPUT);
+    try (FileChannel out = Output.create(file)) {
+      ShardFile.writeFully(out, ByteBuffer.wrap((mapper.writeValueAsString(index) + "\n").getBytes(java.nio.charset.StandardCharsets.UTF_8)), 0);
+      out.force(true);
+    }
+  }
+
+  private ModelVersion origin() {
+    ModelVersion origin = model;
+    while (origin instanceof PatchedModel patched) {
+      origin = patched.newBase();
+    }
+    return origin;
+  }
+
+  private void refuseInsideInput(Path target) throws IOException {
+    Path output = target.toAbsolutePath().normalize();
+    if (origin() instanceof SafetensorsModel input && Files.isDirectory(input.path())) {
+      Path folder = input.path().toAbsolutePath().normalize();
+      if (output.startsWith(folder) && !output.equals(folder)) {
+        throw new IOException("[" + target + "] lies inside the model that is read, " + Names.quote(folder.toString()));
+      }
+    }
+  }
+
+  private void requireRoom(Path target) throws IOException {
+    FileStore store = Files.getFileStore(target.toAbsolutePath().getParent());
+    long room = store.getUsableSpace();
+    if (room < totalBytes()) {
+      throw new IOException("[" + target + "] needs " + totalBytes() + " bytes, but the disk has " + room + " left");
+    }
+  }
+
+  private long totalBytes() {
+    return model.tensors().stream().mapToLong(TensorInfo::bytes).sum();
+  }
+
+  private WriteReport report(Path target) {
+    return new WriteReport(target, model.tensors().size(), totalBytes(), rounding, Duration.ofNanos(System.nanoTime() - started));
+  }
+}
