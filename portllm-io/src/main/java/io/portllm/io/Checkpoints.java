@@ -1,8 +1,10 @@
 package io.portllm.io;
 
 import io.portllm.ModelVersion;
+import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.io.internal.write.CheckpointWriter;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -21,7 +23,7 @@ public final class Checkpoints {
    * @throws IOException if reading failed
    */
   public static ModelVersion open(Path path) throws IOException {
-    throw new IllegalStateException();
+    return Files.isDirectory(path) ? SafetensorsModel.openFolder(path) : SafetensorsModel.openFile(path);
   }
 
   /** Writes a model with default options. */

@@ -19,6 +19,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileStore;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -119,14 +120,14 @@ public final class CheckpointWriter {
   }
 
   private boolean hasIndex() {
-    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.indexMetadata().isPresent();
+    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && !files.indexMetadata().isEmpty();
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
   private void writeIndex(Path file) throws IOException {
     Map<String, Object> metadata = new LinkedHashMap<>();
     if (origin() instanceof SafetensorsModel files) {
-      files.indexMetadata().ifPresent(metadata::putAll);
+      metadata.putAll(files.indexMetadata());
     }
     metadata.put("total_size", totalBytes());
     Map<String, String> places = new TreeMap<>();
@@ -138,7 +139,7 @@ public final class CheckpointWriter {
     index.put("weight_map", places);
     ObjectMapper mapper = new ObjectMapper(new JsonFactory()).enable(SerializationFeature.INDENT_OUTPUT);
     try (FileChannel out = Output.create(file)) {
-      ShardFile.writeFully(out, ByteBuffer.wrap((mapper.writeValueAsString(index) + "\n").getBytes(java.nio.charset.StandardCharsets.UTF_8)), 0);
+      ShardFile.writeFully(out, ByteBuffer.wrap((mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8)), 0);
       out.force(true);
     }
   }

@@ -1,0 +1,5 @@
+/**
+ * Reading of files by position: a {@link io.portllm.io.internal.files.SourceFile} is one file,
+ * {@link io.portllm.io.internal.files.SourceFiles} the files of one model, which share a bounded number of handles.
+ */
+package io.portllm.io.internal.files;

@@ -1,0 +1,283 @@
+package io.portllm.io.internal.safetensors;
+
+import com.google.common.collect.ImmutableList;
+import io.portllm.ModelVersion;
+import io.portllm.Shard;
+import io.portllm.SideFile;
+import io.portllm.TensorInfo;
+import io.portllm.internal.text.Names;
+import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.files.FileChangedException;
+import io.portllm.io.internal.files.SourceFile;
+import io.portllm.io.internal.files.SourceFiles;
+import io.portllm.io.internal.json.FlatJson;
+import io.portllm.io.internal.json.JsonException;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.TreeSet;
+
+/**
+ * A model of one safetensors file, or of a folder as Hugging Face writes it. Immutable; holds at most
+ * {@link SourceFiles#MOST_HANDLES} file handles.
+ *
+ * <p>In a folder, {@code model.safetensors} is read if it is there, as transformers does, whatever an index beside it says;
+ * otherwise the shards of {@code model.safetensors.index.json}, in the order of their names; otherwise the one
+ * {@code .safetensors} file.
+ */
+public final class SafetensorsModel implements ModelVersion {
+  private static final String SINGLE_FILE = "model.safetensors";
+  private static final String ADAPTER_FILE = "adapter_model.safetensors";
+  private static final String CONFIG = "config.json";
+
+  /** The longest {@code config.json}: 16 MiB; those with 20,000 class names have 2. */
+  private static final int LONGEST_CONFIG = 16 << 20;
+
+  /** Where a tensor's bytes are. */
+  private record Place(TensorInfo info, SourceFile file, long offset) {}
+
+  private final Path path;
+  private final SourceFiles files;
+  private final List<SourceFile> weights = new ArrayList<>();
+  private final Map<String, Place> places = new HashMap<>();
+  private List<Shard> shards = new ArrayList<>();
+  private List<TensorInfo> tensors = List.of();
+  private Map<String, String> config = Map.of();
+  private Map<String, Object> indexMetadata = Map.of();
+  private List<SideFile> sideFiles = List.of();
+  private volatile boolean closed;
+
+  private SafetensorsModel(Path path) {
+    this.path = path;
+    this.files = new SourceFiles();
+  }
+
+  /**
+   * Opens one file. The model has no configuration and no side files.
+   *
+   * @throws MalformedModelException if the file breaks a rule of the format
+   * @throws IOException if reading failed
+   */
+  public static SafetensorsModel openFile(Path file) throws IOException {
+    return open(file, model -> model.addShard(file.getFileName().toString(), file));
+  }
+
+  /**
+   * Opens a folder.
+   *
+   * @throws MalformedModelException if the folder holds no model, or a file breaks a rule of its format
+   * @throws IOException if reading failed
+   */
+  public static SafetensorsModel openFolder(Path folder) throws IOException {
+    return open(folder, model -> model.readFolder(new ModelFolder(folder)));
+  }
+
+  private interface Reader {
+    void readInto(SafetensorsModel model) throws IOException;
+  }
+
+  private static SafetensorsModel open(Path path, Reader reader) throws IOException {
+    SafetensorsModel model = new SafetensorsModel(path);
+    try {
+      reader.readInto(model);
+      model.shards = ImmutableList.copyOf(model.shards);
+      model.tensors = model.shards.stream().flatMap(shard -> shard.tensors().stream()).collect(ImmutableList.toImmutableList());
+      return model;
+    } catch (Throwable e) {
+      try {
+        model.close();
+      } catch (IOException atClose) {
+        e.addSuppressed(atClose);
+      }
+      throw e;
+    }
+  }
+
+  private void readFolder(ModelFolder folder) throws IOException {
+    if (folder.has(SINGLE_FILE)) {
+      addShard(SINGLE_FILE, folder.file(SINGLE_FILE));
+    } else if (folder.has(ShardIndex.FILE_NAME)) {
+      readIndex(folder);
+    } else {
+      String only = onlyFile(folder);
+      addShard(only, folder.file(only));
+    }
+    config = readConfig(folder);
+    sideFiles = ImmutableList.copyOf(folder.sideFiles());
+  }
+
+  private static String onlyFile(ModelFolder folder) throws IOException {
+    List<String> found = folder.namesEndingWith(WeightFiles.SAFETENSORS);
+    if (found.size() == 1 && !found.contains(ADAPTER_FILE)) {
+      return found.get(0);
+    }
+    String but;
+    if (found.contains(ADAPTER_FILE)) {
+      but = "the folder holds a PEFT adapter";
+    } else if (!found.isEmpty()) {
+      but = "the folder holds " + found.size() + " .safetensors files, " + Names.quote(found.get(0)) + " the first of them, and no index";
+    } else if (!folder.namesEndingWith(".bin").isEmpty()) {
+      but = "the folder holds .bin files (pickle), which are not read";
+    } else {
+      but = "the folder holds no .safetensors file";
+    }
+    throw new MalformedModelException(
+        folder.path(),
+        "IX-NONE",
+        -1,
+        "expected " + SINGLE_FILE + ", " + ShardIndex.FILE_NAME + " or a single .safetensors file, but " + but);
+  }
+
+  private void readIndex(ModelFolder folder) throws IOException {
+    SourceFile indexFile = files.open(folder.file(ShardIndex.FILE_NAME));
+    weights.add(indexFile);
+    ShardIndex index = ShardIndex.read(indexFile);
+    indexMetadata = index.metadata();
+    for (String name : new TreeSet<>(index.weightMap().values())) {
+      Path file = folder.file(name);
+      try {
+        addShard(name, file);
+      } catch (MalformedModelException e) {
+        throw e.rule().startsWith("ST-") ? brokenShard(file, e) : e;
+      }
+    }
+    IndexCheck.check(indexFile.path(), index.weightMap(), shards);
+  }
+
+  private static MalformedModelException brokenShard(Path file, MalformedModelException cause) {
+    String message = cause.getMessage();
+    MalformedModelException refusal =
+        new MalformedModelException(
+            file,
+            "IX-FILE",
+            cause.offset(),
+            "the index lists this file, which is no whole safetensors file: " + message.substring(message.indexOf("] ") + 2));
+    refusal.initCause(cause);
+    return refusal;
+  }
+
+  private void addShard(String name, Path path) throws IOException {
+    SourceFile file = files.open(path);
+    weights.add(file);
+    SafetensorsHeader header = SafetensorsHeader.read(file);
+    shards.add(new Shard(name, header.metadata(), header.tensors()));
+    for (TensorInfo tensor : header.tensors()) {
+      Place first = places.put(tensor.name(), new Place(tensor, file, header.offsetOf(tensor.name())));
+      if (first != null) {
+        throw new MalformedModelException(
+            path,
+            "IX-TENSOR",
+            -1,
+            "tensor " + Names.quote(tensor.name()) + " is in this file and in " + Names.quote(first.file.path().getFileName().toString()));
+      }
+    }
+  }
+
+  private static Map<String, String> readConfig(ModelFolder folder) throws IOException {
+    if (!folder.has(CONFIG)) {
+      return Map.of();
+    }
+    Path path = folder.file(CONFIG);
+    try (SourceFile file = SourceFile.open(path)) {
+      if (file.size() > LONGEST_CONFIG) {
+        throw new MalformedModelException(
+            path, "CF-JSON", -1, "a configuration must be at most " + LONGEST_CONFIG + " bytes but has " + file.size());
+      }
+      byte[] text = new byte[(int) file.size()];
+      file.readFully(0, ByteBuffer.wrap(text));
+      return FlatJson.read(text);
+    } catch (JsonException e) {
+      throw new MalformedModelException(path, "CF-JSON", e.offset(), "the configuration is " + e.getMessage());
+    }
+  }
+
+  /** The file or folder that was opened. */
+  public Path path() {
+    return path;
+  }
+
+  @Override
+  public String name() {
+    return path.toString();
+  }
+
+  @Override
+  public List<Shard> shards() {
+    return shards;
+  }
+
+  @Override
+  public List<TensorInfo> tensors() {
+    return tensors;
+  }
+
+  @Override
+  public Optional<TensorInfo> find(String name) {
+    return Optional.ofNullable(places.get(name)).map(Place::info);
+  }
+
+  @Override
+  public Map<String, String> config() {
+    return config;
+  }
+
+  @Override
+  public List<SideFile> sideFiles() {
+    return sideFiles;
+  }
+
+  /** What the index says besides its map, {@code total_size} included; empty for a model without one. */
+  public Map<String, Object> indexMetadata() {
+    return indexMetadata;
+  }
+
+  @Override
+  public void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    if (closed) {
+      throw new IllegalStateException(path + " was closed");
+    }
+    Place place = places.get(tensor.name());
+    if (place == null || !place.info.equals(tensor)) {
+      throw new IllegalArgumentException(path + " has no " + tensor);
+    }
+    if (offset < 0 || offset > tensor.bytes() - destination.remaining()) {
+      throw new IllegalArgumentException(
+          destination.remaining() + " bytes from " + offset + " do not lie within the " + tensor.bytes() + " bytes of tensor "
+              + Names.quote(tensor.name()));
+    }
+    if (tensor.dtype().bits() % 8 == 0 && offset % tensor.dtype().bytes() != 0) {
+      throw new IllegalArgumentException(
+          "offset " + offset + " is no multiple of the " + tensor.dtype().bytes() + " bytes of an element of tensor "
+              + Names.quote(tensor.name()));
+    }
+    try {
+      place.file.readFully(place.offset + offset, destination);
+    } catch (FileChangedException e) {
+      throw e.whileReading(tensor.name());
+    }
+  }
+
+  @Override
+  public void verifyUnchanged() throws IOException {
+    for (SourceFile file : weights) {
+      file.verifyUnchanged();
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    closed = true;
+    files.close();
+  }
+
+  @Override
+  public String toString() {
+    return "SafetensorsModel[" + path + ", " + tensors.size() + " tensors]";
+  }
+}
