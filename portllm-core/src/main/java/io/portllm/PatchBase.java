@@ -3,6 +3,7 @@ package io.portllm;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.text.Names;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -36,7 +37,7 @@ public record PatchBase(
 
   /** What the headers of {@code base} say; no fingerprint. */
   public static PatchBase of(ModelVersion base) {
-    return new PatchBase(base.name(), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of(), Optional.of(base));
+    return new PatchBase(Names.last(base.name()), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of(), Optional.of(base));
   }
 
   /** This record with the fingerprint of the same model. */

@@ -1,26 +1,81 @@
 package io.portllm.io;
 
 import io.portllm.Patch;
+import io.portllm.io.internal.patchfile.PatchContents;
+import io.portllm.io.internal.patchfile.PatchReader;
+import io.portllm.io.internal.safetensors.SafetensorsModel;
+import io.portllm.io.internal.write.CheckpointWriter;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/** A patch on disk. */
+/**
+ * A patch on disk: an ordinary safetensors file, by custom called {@code NAME.patch.safetensors}, with metadata under
+ * {@code portllm.*}. {@code docs/reference/patch-file.md} has the format.
+ *
+ * <p>Immutable, and safe for use by many threads until closed.
+ */
 public final class PatchFile implements AutoCloseable {
-  /** Opens a patch file. */
+  private final SafetensorsModel tensors;
+  private final Patch patch;
+
+  private PatchFile(SafetensorsModel tensors, Patch patch) {
+    this.tensors = tensors;
+    this.patch = patch;
+  }
+
+  /**
+   * Opens a patch file. Reads its header, not its changes.
+   *
+   * @return the file; the caller closes it
+   * @throws MalformedModelException if the file breaks a rule of its format, or is no patch
+   * @throws IOException if reading failed
+   */
   public static PatchFile open(Path file) throws IOException {
-    throw new IllegalStateException();
+    SafetensorsModel tensors = SafetensorsModel.openFile(file);
+    try {
+      return new PatchFile(tensors, PatchReader.read(file, tensors));
+    } catch (IOException | RuntimeException e) {
+      tensors.close();
+      throw e;
+    }
   }
 
-  /** Writes a patch. */
+  /** Writes a patch with default options. */
+  public static WriteReport write(Patch patch, Path file) throws IOException {
+    return write(patch, file, WriteOptions.defaults());
+  }
+
+  /**
+   * Writes a patch, whole or not at all. Applying what is read back gives the same bytes as applying {@code patch}; identical patches
+   * give identical files.
+   *
+   * <p>Goes through everything the patch is made of twice: once to leave out tensors that did not change, to find the least type that
+   * holds the differences exactly and to compute the base's fingerprint, and once to write. The listener is told of each pass.
+   *
+   * @param patch what to write; its models must be open
+   * @param file the file to make; its name must end in {@code .safetensors}
+   * @throws java.nio.file.FileAlreadyExistsException if the file exists and is not to be overwritten
+   * @throws io.portllm.IncompatibleModelException if a tensor that must not change has changed
+   * @throws java.util.concurrent.CancellationException if the write was cancelled
+   * @throws IOException if reading or writing failed
+   */
   public static WriteReport write(Patch patch, Path file, WriteOptions options) throws IOException {
-    throw new IllegalStateException();
+    if (!file.toString().endsWith(".safetensors")) {
+      throw new IllegalArgumentException("the name of a patch file must end in .safetensors but was " + file.getFileName());
+    }
+    try (PatchContents contents = PatchContents.of(patch, options)) {
+      return CheckpointWriter.write(contents, file, options);
+    }
   }
 
-  /** The patch, usable while this is open. */
+  /** The patch, usable while this file is open. */
   public Patch patch() {
-    throw new IllegalStateException();
+    return patch;
   }
 
+  /** Closes the file. */
   @Override
-  public void close() throws IOException {}
+  public void close() throws IOException {
+    tensors.close();
+  }
 }

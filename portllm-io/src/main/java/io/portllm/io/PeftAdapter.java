@@ -1,5 +1,6 @@
 package io.portllm.io;
 
+import io.portllm.Allow;
 import io.portllm.Delta;
 import io.portllm.FineTuned;
 import io.portllm.IncompatibleModelException;
@@ -7,6 +8,7 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.PatchBase;
+import io.portllm.internal.text.Names;
 import io.portllm.io.internal.adapter.AdapterContents;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
@@ -25,10 +27,12 @@ import java.util.Optional;
  * <p>Immutable, and safe for use by many threads until closed.
  */
 public final class PeftAdapter implements FineTuned, AutoCloseable {
+  private final Path folder;
   private final SafetensorsModel tensors;
   private final AdapterContents contents;
 
-  private PeftAdapter(SafetensorsModel tensors, AdapterContents contents) {
+  private PeftAdapter(Path folder, SafetensorsModel tensors, AdapterContents contents) {
+    this.folder = folder;
     this.tensors = tensors;
     this.contents = contents;
   }
@@ -48,7 +52,7 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
     }
     SafetensorsModel tensors = SafetensorsModel.openFile(file);
     try {
-      return new PeftAdapter(tensors, AdapterContents.read(folder, file, tensors));
+      return new PeftAdapter(folder, tensors, AdapterContents.read(folder, file, tensors));
     } catch (IOException | RuntimeException e) {
       tensors.close();
       throw e;
@@ -66,10 +70,10 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
     return Files.isRegularFile(folder.resolve("adapter_config.json"));
   }
 
-  /** The path of the weight file. */
+  /** The path of the folder. */
   @Override
   public String name() {
-    return tensors.name();
+    return folder.toString();
   }
 
   /**
@@ -79,7 +83,7 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
    * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed
    */
   public Patch patch() {
-    return Patch.of(deltas(), Optional.empty(), name());
+    return Patch.of(deltas(), Optional.empty(), Names.last(name()));
   }
 
   private Map<String, Delta> deltas() {
@@ -105,10 +109,10 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    Patch unbound = Patch.of(deltas, Optional.empty(), name());
-    Patch patch = Patch.of(deltas, Optional.of(PatchBase.of(base)), name());
+    Patch unbound = Patch.of(deltas, Optional.empty(), Names.last(name()));
+    Patch patch = Patch.of(deltas, Optional.of(PatchBase.of(base)), Names.last(name()));
     // An adapter that does not fit the base it claims is refused here, not first on the new base.
-    (options.allows(io.portllm.Allow.EXTRA_TENSORS) ? patch : unbound).applyTo(base, options).tensors();
+    (options.allows(Allow.EXTRA_TENSORS) ? patch : unbound).applyTo(base, options).tensors();
     return patch;
   }
 

@@ -158,6 +158,30 @@ public final class Floats {
     }
   }
 
+  /**
+   * Reads the differences of two runs as float32: taken in float32, or in float64 and then rounded if either run is F64.
+   *
+   * @param other as long as {@code values}, overwritten
+   */
+  public static void readDifference(
+      DType type, ByteBuffer source, DType minusType, ByteBuffer minus, int start, float[] values, float[] other, int count, int[] scratch) {
+    if (type == DType.F64 || minusType == DType.F64) {
+      double[] wide = new double[count];
+      double[] wideOther = new double[count];
+      read(type, source, start, wide, count, scratch, other);
+      read(minusType, minus, start, wideOther, count, scratch, other);
+      for (int i = 0; i < count; i++) {
+        values[i] = (float) (wide[i] - wideOther[i]);
+      }
+      return;
+    }
+    read(type, source, start, values, count, scratch);
+    read(minusType, minus, start, other, count, scratch);
+    for (int i = 0; i < count; i++) {
+      values[i] -= other[i];
+    }
+  }
+
   static int floatToBf16(float value) {
     int bits = Float.floatToRawIntBits(value);
     if (value != value) {

@@ -42,8 +42,6 @@ public final class ScalarMerger implements Merger {
     private final float[] change = new float[BLOCK];
     private final float[] term = new float[BLOCK];
     private final float[] other = new float[BLOCK];
-    private double[] wide;
-    private double[] wideOther;
     private long touched;
     private long vanished;
     private long overflowed;
@@ -84,30 +82,18 @@ public final class ScalarMerger implements Merger {
       if (operand instanceof Values values) {
         Floats.read(values.dtype(), values.values(), part.inOperand(), term, part.count(), newBits);
       } else if (operand instanceof Difference difference) {
-        difference(difference, part);
+        Floats.readDifference(
+            difference.tunedType(),
+            difference.tuned(),
+            difference.baseType(),
+            difference.base(),
+            part.inOperand(),
+            term,
+            other,
+            part.count(),
+            newBits);
       } else if (operand instanceof LowRank product) {
         product(product, part);
-      }
-    }
-
-    private void difference(Difference operand, Part part) {
-      int count = part.count();
-      if (operand.tunedType() == DType.F64 || operand.baseType() == DType.F64) {
-        if (wide == null) {
-          wide = new double[BLOCK];
-          wideOther = new double[BLOCK];
-        }
-        Floats.read(operand.tunedType(), operand.tuned(), part.inOperand(), wide, count, newBits, other);
-        Floats.read(operand.baseType(), operand.base(), part.inOperand(), wideOther, count, newBits, other);
-        for (int i = 0; i < count; i++) {
-          term[i] = (float) (wide[i] - wideOther[i]);
-        }
-      } else {
-        Floats.read(operand.tunedType(), operand.tuned(), part.inOperand(), term, count, newBits);
-        Floats.read(operand.baseType(), operand.base(), part.inOperand(), other, count, newBits);
-        for (int i = 0; i < count; i++) {
-          term[i] -= other[i];
-        }
       }
     }
 

@@ -54,7 +54,7 @@ public final class Differences {
       throw new IncompatibleModelException(
           Names.quote(tuned.name()) + " is no fine-tune of " + Names.quote(base.name()), differences.mismatches);
     }
-    return Patch.of(differences.deltas, Optional.of(PatchBase.of(base)), tuned.name() + " - " + base.name());
+    return Patch.of(differences.deltas, Optional.of(PatchBase.of(base)), Names.last(tuned.name()) + " - " + Names.last(base.name()));
   }
 
   private void compareTying() {

@@ -22,6 +22,12 @@ public final class Names {
     return text.append('\'').toString();
   }
 
+  /** The part after the last slash: what a path calls a model, whatever machine it lies on. */
+  public static String last(String path) {
+    String trimmed = path.endsWith("/") ? path.substring(0, path.length() - 1) : path;
+    return trimmed.substring(trimmed.lastIndexOf('/') + 1);
+  }
+
   private static void escape(String name, int from, int to, StringBuilder text) {
     for (int i = from; i < to; i++) {
       char c = name.charAt(i);

@@ -14,9 +14,9 @@ import java.util.concurrent.CancellationException;
  * cancels: threads finish the task at hand, and the caller's interrupt flag stays set. The threads themselves are never interrupted,
  * since that would close the files they share.
  */
-final class Parallel {
+public final class Parallel {
   /** A piece of work. */
-  interface Task {
+  public interface Task {
     void run() throws IOException;
   }
 
@@ -30,7 +30,7 @@ final class Parallel {
   }
 
   /** Runs {@code tasks}, started in their order. The iterator is used by one thread at a time. */
-  static void run(WriteOptions options, Iterable<? extends Task> tasks) throws IOException {
+  public static void run(WriteOptions options, Iterable<? extends Task> tasks) throws IOException {
     new Parallel(options, tasks.iterator()).run();
   }
 

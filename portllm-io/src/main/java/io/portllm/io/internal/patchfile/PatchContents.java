@@ -1,0 +1,278 @@
+package io.portllm.io.internal.patchfile;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.google.common.collect.ImmutableList;
+import io.portllm.DType;
+import io.portllm.Delta;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.Shape;
+import io.portllm.Shard;
+import io.portllm.SideFile;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.kernel.StoredDifference;
+import io.portllm.internal.patch.DeltaTensors;
+import io.portllm.internal.patch.Terms;
+import io.portllm.io.WriteOptions;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+
+/** A patch as the tensors and metadata of its file; values are computed as they are read. */
+public final class PatchContents implements ModelVersion {
+  private static final int RUN_BYTES = 512 << 10;
+
+  /** Where the bytes of a stored tensor come from. */
+  private interface Source {
+    void read(long offset, ByteBuffer destination) throws IOException;
+  }
+
+  private final Patch patch;
+  private final PatchSurvey survey;
+  private final ObjectMapper json = new ObjectMapper();
+  private final ObjectNode deltas = json.createObjectNode();
+  private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
+  private final Map<String, Source> sources = new LinkedHashMap<>();
+  private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
+  private final Shard shard;
+
+  private PatchContents(Patch patch, PatchSurvey survey) throws IOException {
+    this.patch = patch;
+    this.survey = survey;
+    patch.deltas().forEach(this::store);
+    this.shard = new Shard("patch.safetensors", metadata(), ImmutableList.copyOf(infos.values()));
+  }
+
+  /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
+  public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
+    return new PatchContents(patch, PatchSurvey.of(patch, options));
+  }
+
+  private void store(String tensor, Delta delta) {
+    ArrayNode terms = json.createArrayNode();
+    if (delta instanceof Delta.Replacement replacement) {
+      add(terms, PatchKeys.REPLACEMENT, 1);
+      copy(PatchKeys.part(tensor, 0, "weight"), replacement.values());
+    } else if (delta instanceof Delta.RowReplacement rows) {
+      add(terms, PatchKeys.ROW_REPLACEMENT, 1);
+      copy(PatchKeys.part(tensor, 0, "weight"), rows.values());
+      indices(PatchKeys.part(tensor, 0, "indices"), rows.indices().toArray());
+    } else if (delta.isAdditive()) {
+      Terms.of(delta).forEach(term -> store(tensor, term, terms));
+    }
+    if (!terms.isEmpty()) {
+      ObjectNode entry = deltas.putObject(tensor);
+      ArrayNode shape = entry.putArray("shape");
+      for (long dimension : shapeOf(delta).toArray()) {
+        shape.add(dimension);
+      }
+      entry.set("terms", terms);
+    }
+  }
+
+  /** The shape of the widest term: terms for single rows may not know all rows. */
+  private static Shape shapeOf(Delta delta) {
+    if (!delta.isAdditive()) {
+      return delta.shape();
+    }
+    return Terms.of(delta).stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
+  }
+
+  private void store(String tensor, Delta.Term term, ArrayNode terms) {
+    int number = terms.size();
+    if (term.delta() instanceof Delta.Dense dense) {
+      add(terms, PatchKeys.DENSE, term.factor());
+      copy(PatchKeys.part(tensor, number, "delta"), dense.values());
+    } else if (term.delta() instanceof Delta.Difference difference) {
+      if (!survey.isZero(difference)) {
+        add(terms, PatchKeys.DENSE, term.factor());
+        String name = PatchKeys.part(tensor, number, "delta");
+        DType type = survey.typeOf(difference);
+        put(
+            new TensorInfo(name, type, difference.shape()),
+            (offset, target) -> subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
+      }
+    } else if (term.delta() instanceof Delta.LowRank product) {
+      ObjectNode entry = add(terms, PatchKeys.LOW_RANK, term.factor());
+      entry.put("scale", product.scale());
+      entry.put("transposed", product.transposed());
+      copy(PatchKeys.part(tensor, number, "lora_A"), product.a());
+      copy(PatchKeys.part(tensor, number, "lora_B"), product.b());
+    } else if (term.delta() instanceof Delta.Rows rows) {
+      add(terms, PatchKeys.ROWS, term.factor());
+      String name = PatchKeys.part(tensor, number, "delta");
+      if (rows.base().isPresent()) {
+        rowDifferences(name, rows, rows.base().get());
+      } else {
+        copy(name, rows.values());
+      }
+      indices(PatchKeys.part(tensor, number, "indices"), rows.indices().toArray());
+    }
+  }
+
+  private static ObjectNode add(ArrayNode terms, String kind, double factor) {
+    return terms.addObject().put("kind", kind).put("factor", factor);
+  }
+
+  private void copy(String name, Tensor tensor) {
+    put(new TensorInfo(name, tensor.info().dtype(), tensor.info().shape()), tensor::read);
+  }
+
+  private void indices(String name, long[] values) {
+    put(
+        new TensorInfo(name, DType.I64, Shape.of(values.length)),
+        (offset, target) -> {
+          ByteBuffer bytes = ByteBuffer.allocate(8 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+          for (long value : values) {
+            bytes.putLong(value);
+          }
+          target.put(bytes.slice((int) offset, target.remaining()));
+        });
+  }
+
+  /** Rows lie apart in the base, so each is subtracted on its own. */
+  private void rowDifferences(String name, Delta.Rows rows, Tensor base) {
+    long columns = rows.shape().columns();
+    DType type = PatchSurvey.isWide(rows.values()) || PatchSurvey.isWide(base) ? DType.F64 : DType.F32;
+    put(
+        new TensorInfo(name, type, rows.values().info().shape()),
+        (offset, target) -> {
+          long at = offset / type.bytes();
+          while (target.hasRemaining()) {
+            long row = at / columns;
+            long column = at % columns;
+            int count = (int) Math.min(columns - column, target.remaining() / type.bytes());
+            ByteBuffer part = target.slice(target.position(), count * type.bytes());
+            subtract(rows.values(), at, base, rows.indices().get((int) row) * columns + column, type, part);
+            target.position(target.position() + count * type.bytes());
+            at += count;
+          }
+        });
+  }
+
+  private void put(TensorInfo info, Source source) {
+    infos.put(info.name(), info);
+    sources.put(info.name(), source);
+  }
+
+  /** Fills {@code target} with {@code tuned − base} from these elements on. */
+  private void subtract(Tensor tuned, long inTuned, Tensor base, long inBase, DType type, ByteBuffer target) throws IOException {
+    int tunedSize = tuned.info().dtype().bytes();
+    int baseSize = base.info().dtype().bytes();
+    int step = RUN_BYTES / Math.max(tunedSize, baseSize);
+    ByteBuffer mine = buffers.lend(0);
+    ByteBuffer theirs = buffers.lend(0);
+    try {
+      long done = 0;
+      while (target.hasRemaining()) {
+        int count = Math.min(step, target.remaining() / type.bytes());
+        tuned.read((inTuned + done) * tunedSize, mine.clear().limit(count * tunedSize));
+        base.read((inBase + done) * baseSize, theirs.clear().limit(count * baseSize));
+        ByteBuffer run = target.slice(target.position(), count * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+        StoredDifference.write(tuned.info().dtype(), mine.flip(), base.info().dtype(), theirs.flip(), type, run, count);
+        target.position(target.position() + count * type.bytes());
+        done += count;
+      }
+    } finally {
+      buffers.takeBack(mine);
+      buffers.takeBack(theirs);
+    }
+  }
+
+  private Map<String, String> metadata() throws IOException {
+    Map<String, String> metadata = new TreeMap<>();
+    metadata.put(PatchKeys.FORMAT, PatchKeys.FORMAT_VALUE);
+    metadata.put(PatchKeys.VERSION, PatchKeys.VERSION_VALUE);
+    metadata.put(PatchKeys.RECIPE, patch.recipe());
+    metadata.put(PatchKeys.DELTAS, json.writeValueAsString(deltas));
+    if (patch.base().isPresent()) {
+      PatchBase base = survey.fingerprint().map(print -> patch.base().get().with(print)).orElse(patch.base().get());
+      metadata.put(PatchKeys.BASE_NAME, base.name());
+      metadata.put(PatchKeys.BASE_TYING, base.tying().name());
+      base.fingerprint().ifPresent(fingerprint -> metadata.put(PatchKeys.BASE_FINGERPRINT, fingerprint));
+      metadata.put(PatchKeys.BASE_TENSORS, json.writeValueAsString(tensorsOf(base)));
+    }
+    return metadata;
+  }
+
+  private ObjectNode tensorsOf(PatchBase base) {
+    Map<String, TensorInfo> sorted = new TreeMap<>();
+    base.tensors().forEach(tensor -> sorted.put(tensor.name(), tensor));
+    ObjectNode tensors = json.createObjectNode();
+    sorted.forEach(
+        (name, tensor) -> {
+          ArrayNode entry = tensors.putArray(name).add(tensor.dtype().name());
+          ArrayNode shape = entry.addArray();
+          for (long dimension : tensor.shape().toArray()) {
+            shape.add(dimension);
+          }
+          String digest = base.digests().get(name);
+          if (digest != null) {
+            entry.add(digest);
+          }
+        });
+    return tensors;
+  }
+
+  @Override
+  public String name() {
+    return patch.recipe();
+  }
+
+  @Override
+  public List<Shard> shards() {
+    return List.of(shard);
+  }
+
+  @Override
+  public List<TensorInfo> tensors() {
+    return shard.tensors();
+  }
+
+  @Override
+  public Optional<TensorInfo> find(String name) {
+    return Optional.ofNullable(infos.get(name));
+  }
+
+  @Override
+  public Map<String, String> config() {
+    return Map.of();
+  }
+
+  @Override
+  public List<SideFile> sideFiles() {
+    return List.of();
+  }
+
+  @Override
+  public void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    sources.get(tensor.name()).read(offset, destination);
+  }
+
+  @Override
+  public void verifyUnchanged() throws IOException {
+    Set<ModelVersion> inputs = Collections.newSetFromMap(new IdentityHashMap<>());
+    List<Delta> all = new ArrayList<>(patch.deltas().values());
+    all.forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
+    for (ModelVersion input : inputs) {
+      input.verifyUnchanged();
+    }
+  }
+
+  @Override
+  public void close() {}
+}

@@ -1,0 +1,41 @@
+package io.portllm.io.internal.patchfile;
+
+/**
+ * The names in a patch file.
+ *
+ * <p>Metadata: {@value #FORMAT} is {@value #FORMAT_VALUE}; {@value #VERSION} is {@value #VERSION_VALUE}; {@value #RECIPE} is free text;
+ * {@value #DELTAS} is a JSON object from tensor name to {@code {"shape": [..], "terms": [{"kind": .., "factor": ..}, ..]}};
+ * {@value #BASE_NAME}, {@value #BASE_FINGERPRINT}, {@value #BASE_TYING} and {@value #BASE_TENSORS} describe the model that the patch was
+ * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}.
+ *
+ * <p>The tensors of term number i of tensor t are called {@code t.i.part}. A term's kind tells its parts.
+ */
+final class PatchKeys {
+  static final String FORMAT = "portllm.format";
+  static final String FORMAT_VALUE = "patch";
+  static final String VERSION = "portllm.version";
+  static final String VERSION_VALUE = "1";
+  static final String RECIPE = "portllm.recipe";
+  static final String DELTAS = "portllm.deltas";
+  static final String BASE_NAME = "portllm.base.name";
+  static final String BASE_FINGERPRINT = "portllm.base.fingerprint";
+  static final String BASE_TYING = "portllm.base.tying";
+  static final String BASE_TENSORS = "portllm.base.tensors";
+
+  /** Changes stored as they are: part {@code delta}. */
+  static final String DENSE = "dense";
+  /** A product: parts {@code lora_A} and {@code lora_B}, fields {@code scale} and {@code transposed}. */
+  static final String LOW_RANK = "low-rank";
+  /** Changes of some rows: parts {@code delta} and {@code indices}. */
+  static final String ROWS = "rows";
+  /** New weights: part {@code weight}. */
+  static final String REPLACEMENT = "replacement";
+  /** New weights of some rows: parts {@code weight} and {@code indices}. */
+  static final String ROW_REPLACEMENT = "row-replacement";
+
+  private PatchKeys() {}
+
+  static String part(String tensor, int term, String part) {
+    return tensor + "." + term + "." + part;
+  }
+}

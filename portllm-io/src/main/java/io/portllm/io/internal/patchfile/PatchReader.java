@@ -1,0 +1,232 @@
+package io.portllm.io.internal.patchfile;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.DType;
+import io.portllm.Delta;
+import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.Shape;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.Tying;
+import io.portllm.internal.text.Names;
+import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.safetensors.SafetensorsModel;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+
+/** Makes a patch of the metadata and tensors of a patch file. */
+public final class PatchReader {
+  private final Path file;
+  private final SafetensorsModel tensors;
+  private final Map<String, String> metadata;
+  private final Set<String> used = new HashSet<>();
+
+  private PatchReader(Path file, SafetensorsModel tensors) {
+    this.file = file;
+    this.tensors = tensors;
+    this.metadata = tensors.shards().get(0).metadata();
+  }
+
+  /** The patch that {@code tensors}, the content of {@code file}, stand for. Reads headers and row numbers only. */
+  public static Patch read(Path file, SafetensorsModel tensors) throws IOException {
+    return new PatchReader(file, tensors).read();
+  }
+
+  /** Whether the file says that it is a patch. */
+  public static boolean isPatch(SafetensorsModel tensors) {
+    return tensors.shards().size() == 1 && PatchKeys.FORMAT_VALUE.equals(tensors.shards().get(0).metadata().get(PatchKeys.FORMAT));
+  }
+
+  private Patch read() throws IOException {
+    if (!PatchKeys.FORMAT_VALUE.equals(metadata.get(PatchKeys.FORMAT))) {
+      throw malformed("PF-FORMAT", "is no patch: its metadata lacks " + PatchKeys.FORMAT + " = " + PatchKeys.FORMAT_VALUE);
+    }
+    if (!PatchKeys.VERSION_VALUE.equals(metadata.get(PatchKeys.VERSION))) {
+      throw malformed(
+          "PF-VERSION",
+          "is a patch of format version " + Names.quote(metadata.getOrDefault(PatchKeys.VERSION, "")) + ", but only version "
+              + PatchKeys.VERSION_VALUE + " is read");
+    }
+    Map<String, Delta> deltas = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
+      try {
+        deltas.put(entry.getKey(), delta(entry.getKey(), entry.getValue()));
+      } catch (IllegalArgumentException e) {
+        throw malformed("PF-SHAPE", "tensor " + Names.quote(entry.getKey()) + ": " + e.getMessage());
+      }
+    }
+    for (TensorInfo tensor : tensors.tensors()) {
+      if (!used.contains(tensor.name())) {
+        throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
+      }
+    }
+    return Patch.of(deltas, base(), metadata.getOrDefault(PatchKeys.RECIPE, ""));
+  }
+
+  private Delta delta(String tensor, JsonNode entry) throws IOException {
+    Shape shape = shape(tensor, entry.get("shape"));
+    JsonNode list = entry.get("terms");
+    if (list == null || !list.isArray() || list.isEmpty()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has no terms");
+    }
+    String kind = list.get(0).path("kind").asText();
+    if (list.size() == 1 && kind.equals(PatchKeys.REPLACEMENT)) {
+      return new Delta.Replacement(part(tensor, 0, "weight"));
+    }
+    if (list.size() == 1 && kind.equals(PatchKeys.ROW_REPLACEMENT)) {
+      return new Delta.RowReplacement(indices(tensor, 0), part(tensor, 0, "weight"), shape);
+    }
+    List<Delta.Term> terms = new ArrayList<>();
+    for (JsonNode term : list) {
+      terms.add(new Delta.Term(number(tensor, term, "factor"), term(tensor, terms.size(), term, shape)));
+    }
+    return terms.size() == 1 && terms.get(0).factor() == 1 ? terms.get(0).delta() : new Delta.Sum(terms);
+  }
+
+  private Delta term(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    String kind = term.path("kind").asText();
+    return switch (kind) {
+      case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
+      case PatchKeys.LOW_RANK -> new Delta.LowRank(
+          part(tensor, number, "lora_B"),
+          part(tensor, number, "lora_A"),
+          number(tensor, term, "scale"),
+          term.path("transposed").asBoolean(),
+          shape);
+      case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number), part(tensor, number, "delta"), Optional.empty(), shape);
+      default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
+    };
+  }
+
+  private Tensor part(String tensor, int number, String part) throws IOException {
+    String name = PatchKeys.part(tensor, number, part);
+    used.add(name);
+    return tensors.tensor(name).orElseThrow(() -> malformed("PF-TENSORS", "tensor " + Names.quote(name) + " is missing"));
+  }
+
+  private ImmutableLongArray indices(String tensor, int number) throws IOException {
+    Tensor stored = part(tensor, number, "indices");
+    if (stored.info().dtype() != DType.I64 || stored.info().shape().rank() != 1 || stored.info().bytes() > Integer.MAX_VALUE) {
+      throw malformed("PF-INDEX", "tensor " + Names.quote(stored.info().name()) + " must be a list of I64 but is " + stored.info().dtype() + " " + stored.info().shape());
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) stored.info().bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    stored.read(0, bytes);
+    long[] values = new long[bytes.capacity() / 8];
+    bytes.flip().asLongBuffer().get(values);
+    return ImmutableLongArray.copyOf(values);
+  }
+
+  private Optional<PatchBase> base() throws IOException {
+    if (!metadata.containsKey(PatchKeys.BASE_TENSORS)) {
+      return Optional.empty();
+    }
+    List<TensorInfo> infos = new ArrayList<>();
+    Map<String, String> digests = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.BASE_TENSORS, require(PatchKeys.BASE_TENSORS))) {
+      String name = entry.getKey();
+      DType type =
+          DType.named(entry.getValue().path(0).asText())
+              .orElseThrow(() -> malformed("PF-BASE", "tensor " + Names.quote(name) + " of the base has no known type"));
+      infos.add(new TensorInfo(name, type, shape(name, entry.getValue().get(1))));
+      if (entry.getValue().has(2)) {
+        digests.put(name, digest(entry.getValue().get(2).asText()));
+      }
+    }
+    Tying tying;
+    try {
+      tying = Tying.valueOf(metadata.getOrDefault(PatchKeys.BASE_TYING, Tying.UNKNOWN.name()));
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-BASE", PatchKeys.BASE_TYING + " must be TIED, UNTIED or UNKNOWN but is " + Names.quote(metadata.get(PatchKeys.BASE_TYING)));
+    }
+    String fingerprint = metadata.get(PatchKeys.BASE_FINGERPRINT);
+    return Optional.of(
+        new PatchBase(
+            metadata.getOrDefault(PatchKeys.BASE_NAME, ""),
+            fingerprint == null ? Optional.empty() : Optional.of(digest(fingerprint)),
+            tying,
+            infos,
+            digests,
+            Optional.empty()));
+  }
+
+  private String digest(String text) throws IOException {
+    if (!text.matches("[0-9a-f]{64}")) {
+      throw malformed("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is " + Names.quote(text));
+    }
+    return text;
+  }
+
+  private Shape shape(String tensor, JsonNode node) throws IOException {
+    if (node == null || !node.isArray()) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " has no shape");
+    }
+    long[] dimensions = new long[node.size()];
+    for (int i = 0; i < dimensions.length; i++) {
+      if (!node.get(i).isIntegralNumber() || !node.get(i).canConvertToLong()) {
+        throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " has a dimension " + Names.quote(node.get(i).toString()));
+      }
+      dimensions[i] = node.get(i).longValue();
+    }
+    try {
+      return Shape.of(dimensions);
+    } catch (IllegalArgumentException | ArithmeticException e) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + ": " + e.getMessage());
+    }
+  }
+
+  private double number(String tensor, JsonNode term, String field) throws IOException {
+    JsonNode value = term.get(field);
+    if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs a finite number as " + field);
+    }
+    return value.doubleValue();
+  }
+
+  private String require(String key) throws IOException {
+    String value = metadata.get(key);
+    if (value == null) {
+      throw malformed("PF-FORMAT", "its metadata lacks " + key);
+    }
+    return value;
+  }
+
+  private Set<Map.Entry<String, JsonNode>> object(String key, String text) throws IOException {
+    // The text is as long as the header at most, which was checked; inside it, names are as long as they like.
+    StreamReadConstraints constraints =
+        StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(Integer.MAX_VALUE).maxStringLength(Integer.MAX_VALUE).build();
+    ObjectMapper mapper =
+        new ObjectMapper(
+                JsonFactory.builder().streamReadConstraints(constraints).enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+    try {
+      JsonNode root = mapper.readTree(text);
+      if (!root.isObject()) {
+        throw malformed("PF-FORMAT", key + " is no JSON object");
+      }
+      return root.properties();
+    } catch (JsonProcessingException e) {
+      throw malformed("PF-FORMAT", key + " is not JSON: " + Names.quote(e.getOriginalMessage()));
+    }
+  }
+
+  private MalformedModelException malformed(String rule, String message) {
+    return new MalformedModelException(file, rule, -1, message);
+  }
+}

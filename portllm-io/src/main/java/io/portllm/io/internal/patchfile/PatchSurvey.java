@@ -1,0 +1,117 @@
+package io.portllm.io.internal.patchfile;
+
+import io.portllm.DType;
+import io.portllm.Delta;
+import io.portllm.Fingerprint;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.kernel.StoredDifference;
+import io.portllm.internal.patch.Equality;
+import io.portllm.internal.patch.Terms;
+import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.write.Parallel;
+import io.portllm.io.internal.write.Progress;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * The first pass over what a patch is made of: finds differences that are zero everywhere, the least type that holds the others exactly,
+ * and the base's fingerprint.
+ */
+final class PatchSurvey {
+  private static final int BLOCK_BYTES = 1 << 20;
+
+  private final Map<Delta.Difference, StoredDifference.Facts> differences = new ConcurrentHashMap<>();
+  private final Map<String, String> digests = new ConcurrentHashMap<>();
+  private final DirectBuffers buffers = new DirectBuffers(BLOCK_BYTES);
+
+  private PatchSurvey() {}
+
+  static PatchSurvey of(Patch patch, WriteOptions options) throws IOException {
+    PatchSurvey survey = new PatchSurvey();
+    List<Parallel.Task> tasks = new ArrayList<>();
+    long bytes = 0;
+    Optional<ModelVersion> base = patch.base().filter(record -> record.fingerprint().isEmpty()).flatMap(PatchBase::model);
+    if (base.isPresent()) {
+      for (TensorInfo tensor : base.get().tensors()) {
+        bytes += tensor.bytes();
+      }
+    }
+    List<Delta.Difference> pairs = new ArrayList<>();
+    for (Map.Entry<String, Delta> entry : patch.deltas().entrySet()) {
+      if (entry.getValue() instanceof Delta.Unchanged same) {
+        tasks.add(() -> Equality.require(entry.getKey(), same, 0, same.base().info().bytes(), survey.buffers));
+      } else if (entry.getValue().isAdditive()) {
+        Terms.of(entry.getValue()).stream().map(Delta.Term::delta).filter(Delta.Difference.class::isInstance).forEach(delta -> pairs.add((Delta.Difference) delta));
+      }
+    }
+    for (Delta.Difference pair : pairs) {
+      bytes += pair.tuned().info().bytes() + pair.base().info().bytes();
+    }
+    Progress progress = new Progress(options.progress(), bytes);
+    base.ifPresent(model -> model.tensors().forEach(tensor -> tasks.add(() -> survey.digest(model, tensor, progress))));
+    pairs.forEach(pair -> tasks.add(() -> survey.examine(pair, progress)));
+    Parallel.run(options, tasks);
+    return survey;
+  }
+
+  /** The base's fingerprint, if the base was at hand. */
+  Optional<Fingerprint> fingerprint() {
+    return digests.isEmpty() ? Optional.empty() : Optional.of(Fingerprint.of(digests));
+  }
+
+  /** Whether every difference is zero. */
+  boolean isZero(Delta.Difference difference) {
+    return differences.get(difference).allZero();
+  }
+
+  /** The least type that holds every difference exactly. */
+  DType typeOf(Delta.Difference difference) {
+    if (isWide(difference.tuned()) || isWide(difference.base())) {
+      return DType.F64;
+    }
+    StoredDifference.Facts facts = differences.get(difference);
+    return facts.fitsBf16() ? DType.BF16 : facts.fitsF16() ? DType.F16 : DType.F32;
+  }
+
+  static boolean isWide(Tensor tensor) {
+    return tensor.info().dtype() == DType.F64;
+  }
+
+  private void digest(ModelVersion model, TensorInfo tensor, Progress progress) throws IOException {
+    digests.put(tensor.name(), Fingerprint.digest(model, tensor));
+    progress.add(tensor.bytes());
+  }
+
+  private void examine(Delta.Difference pair, Progress progress) throws IOException {
+    DType tunedType = pair.tuned().info().dtype();
+    DType baseType = pair.base().info().dtype();
+    int step = BLOCK_BYTES / Math.max(tunedType.bytes(), baseType.bytes());
+    long elements = pair.shape().elements();
+    StoredDifference.Facts facts = StoredDifference.Facts.NONE;
+    ByteBuffer tuned = buffers.lend(0);
+    ByteBuffer base = buffers.lend(0);
+    try {
+      for (long first = 0; first < elements; first += step) {
+        int count = (int) Math.min(step, elements - first);
+        pair.tuned().read(first * tunedType.bytes(), tuned.clear().limit(count * tunedType.bytes()));
+        pair.base().read(first * baseType.bytes(), base.clear().limit(count * baseType.bytes()));
+        facts = StoredDifference.examine(facts, tunedType, tuned.flip(), baseType, base.flip(), count);
+        progress.add((long) count * (tunedType.bytes() + baseType.bytes()));
+      }
+    } finally {
+      buffers.takeBack(tuned);
+      buffers.takeBack(base);
+    }
+    differences.put(pair, facts);
+  }
+}
