@@ -40,6 +40,18 @@ public final class PatchFile implements AutoCloseable {
     }
   }
 
+  /**
+   * Whether {@code file} is a patch rather than a model. Reads its header.
+   *
+   * @throws MalformedModelException if the file breaks a rule of the safetensors format
+   * @throws IOException if reading failed
+   */
+  public static boolean isPatch(Path file) throws IOException {
+    try (SafetensorsModel tensors = SafetensorsModel.openFile(file)) {
+      return PatchReader.isPatch(tensors);
+    }
+  }
+
   /** Writes a patch with default options. */
   public static WriteReport write(Patch patch, Path file) throws IOException {
     return write(patch, file, WriteOptions.defaults());

@@ -1,0 +1,75 @@
+package io.portllm.cli;
+
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.PatchFile;
+import io.portllm.io.PeftAdapter;
+import io.portllm.io.WriteReport;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code portllm apply}. */
+@Command(
+    name = "apply",
+    description = "Puts a patch file or a PEFT adapter onto a new base.",
+    mixinStandardHelpOptions = true)
+final class ApplyCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+
+  @Parameters(paramLabel = "P", description = "The patch file or adapter folder.")
+  private Path patch;
+
+  @Option(names = "--to", required = true, paramLabel = "N", description = "The new base.")
+  private Path to;
+
+  @Option(
+      names = "--base",
+      paramLabel = "B",
+      description = "The model that the adapter was trained on. With it, modules that the adapter stores whole count as their difference from the base's.")
+  private Path base;
+
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  private Path output;
+
+  @Mixin private PatchOptions patchOptions;
+  @Mixin private CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    if (!Files.isDirectory(patch)) {
+      if (base != null) {
+        throw new IllegalArgumentException("--base belongs to an adapter folder, but [" + patch + "] is a file");
+      }
+      try (PatchFile file = PatchFile.open(patch)) {
+        return apply(file.patch());
+      }
+    }
+    try (PeftAdapter adapter = PeftAdapter.open(patch)) {
+      if (base == null) {
+        return apply(adapter.patch());
+      }
+      try (ModelVersion baseModel = Checkpoints.open(base)) {
+        return apply(Patch.from(adapter, baseModel, common.mergeOptions()));
+      }
+    }
+  }
+
+  private int apply(Patch opened) throws IOException {
+    try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("applying")) {
+      ModelVersion ported = patchOptions.on(opened).applyTo(newBase, common.mergeOptions());
+      WriteReport report = Checkpoints.write(ported, output, common.writeOptions(progress));
+      progress.close();
+      Reports.print(spec.commandLine().getOut(), report, common.json);
+      return 0;
+    }
+  }
+}

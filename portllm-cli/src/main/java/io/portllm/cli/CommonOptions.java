@@ -1,0 +1,58 @@
+package io.portllm.cli;
+
+import io.portllm.Allow;
+import io.portllm.MergeOptions;
+import io.portllm.io.WriteOptions;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/** The options of every command that writes. */
+final class CommonOptions {
+  @Option(names = "--force", description = "Replace an existing output.")
+  private boolean force;
+
+  @Option(names = "--threads", paramLabel = "N", description = "Working threads. Default: one for each processor.")
+  private Integer threads;
+
+  @Option(names = "--json", description = "Print the report as JSON.")
+  boolean json;
+
+  @Option(
+      names = "--allow",
+      paramLabel = "MISMATCH",
+      split = ",",
+      converter = AllowConverter.class,
+      description = "Mismatches to let pass: missing-tensors, extra-tensors, other-shapes, other-vocabulary, other-dtypes, tied-embeddings, overflow.")
+  private List<Allow> allow = new ArrayList<>();
+
+  MergeOptions mergeOptions() {
+    return MergeOptions.defaults().allow(allow.toArray(Allow[]::new));
+  }
+
+  WriteOptions writeOptions(ProgressLine progress) {
+    WriteOptions options = WriteOptions.defaults().withProgress(progress);
+    if (force) {
+      options = options.overwriting();
+    }
+    return threads == null ? options : options.withThreads(threads);
+  }
+
+  /** Reads the names that messages use, such as {@code other-vocabulary}. */
+  static final class AllowConverter implements ITypeConverter<Allow> {
+    @Override
+    public Allow convert(String name) {
+      return Arrays.stream(Allow.values())
+          .filter(allow -> allow.optionName().equals(name))
+          .findFirst()
+          .orElseThrow(
+              () ->
+                  new TypeConversionException(
+                      "must be one of " + Arrays.stream(Allow.values()).map(Allow::optionName).collect(Collectors.joining(", ")) + " but was '" + name + "'"));
+    }
+  }
+}

@@ -1,0 +1,42 @@
+package io.portllm.cli;
+
+import io.portllm.io.PatchFile;
+import io.portllm.io.WriteReport;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code portllm diff}. */
+@Command(
+    name = "diff",
+    description = "Writes what fine-tuning changed in the base to a patch file.",
+    mixinStandardHelpOptions = true)
+final class DiffCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private FineTunedOptions fineTuned;
+
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "P", description = "The file to make, such as clinic.patch.safetensors.")
+  private Path output;
+
+  @Mixin private PatchOptions patchOptions;
+  @Mixin private CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    return fineTuned.with(
+        common.mergeOptions(),
+        patch -> {
+          try (ProgressLine progress = new ProgressLine("comparing")) {
+            WriteReport report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
+            progress.close();
+            Reports.print(spec.commandLine().getOut(), report, common.json);
+            return 0;
+          }
+        });
+  }
+}

@@ -1,0 +1,71 @@
+package io.portllm.cli;
+
+import io.portllm.IncompatibleModelException;
+import io.portllm.cli.demo.DemoCommand;
+import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.concurrent.CancellationException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** Ports a fine-tune of a language model to a newer release of that model. */
+@Command(
+    name = "portllm",
+    description = "Ports a fine-tune of a language model to a newer release of that model.",
+    subcommands = {PortCommand.class, DiffCommand.class, ApplyCommand.class, InfoCommand.class, DemoCommand.class},
+    synopsisSubcommandLabel = "COMMAND",
+    versionProvider = Main.Version.class,
+    mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "Models are folders as Hugging Face writes them, or single .safetensors files.",
+      "Exit codes: 0 done, 1 refused or failed (one line on standard error says why), 2 wrong usage."
+    })
+public final class Main {
+  private Main() {}
+
+  /** Runs the command and ends the JVM with its exit code. */
+  public static void main(String[] arguments) {
+    System.exit(commandLine().execute(arguments));
+  }
+
+  static CommandLine commandLine() {
+    return new CommandLine(new Main())
+        .setExecutionExceptionHandler(
+            (failure, command, parsed) -> {
+              command.getErr().println("portllm: " + oneLine(failure));
+              return CommandLine.ExitCode.SOFTWARE;
+            });
+  }
+
+  /** What went wrong, in one line. */
+  private static String oneLine(Exception failure) {
+    String message = failure.getMessage();
+    if (failure instanceof NoSuchFileException e && e.getReason() == null) {
+      message = "[" + e.getFile() + "] does not exist";
+    } else if (failure instanceof FileSystemException e) {
+      String kind = e instanceof FileAlreadyExistsException ? " (--force overwrites)" : "";
+      boolean overwritable = e.getReason() != null && e.getReason().contains("not to be overwritten");
+      message = "[" + e.getFile() + "] " + (e.getReason() == null ? e.getClass().getSimpleName() : e.getReason()) + (overwritable ? kind : "");
+    } else if (failure instanceof CancellationException) {
+      message = "cancelled";
+    } else if (!(failure instanceof IOException
+        || failure instanceof IncompatibleModelException
+        || failure instanceof IllegalArgumentException
+        || failure instanceof IllegalStateException)) {
+      message = failure.toString();
+    }
+    return String.valueOf(message).replaceAll("\\R", " ");
+  }
+
+  /** The version that the jar's manifest states. */
+  static final class Version implements CommandLine.IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      String version = Main.class.getPackage().getImplementationVersion();
+      return new String[] {"portllm " + (version == null ? "(unpackaged)" : version)};
+    }
+  }
+}

@@ -1,0 +1,47 @@
+package io.portllm.cli;
+
+import io.portllm.ModelVersion;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.WriteReport;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code portllm port}. */
+@Command(
+    name = "port",
+    description = "Puts what fine-tuning changed in the base onto a new base, in one pass.",
+    mixinStandardHelpOptions = true)
+final class PortCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private FineTunedOptions fineTuned;
+
+  @Option(names = "--onto", required = true, paramLabel = "N", description = "The new base.")
+  private Path onto;
+
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  private Path output;
+
+  @Mixin private PatchOptions patchOptions;
+  @Mixin private CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    return fineTuned.with(
+        common.mergeOptions(),
+        patch -> {
+          try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
+            ModelVersion ported = patchOptions.on(patch).applyTo(newBase, common.mergeOptions());
+            WriteReport report = Checkpoints.write(ported, output, common.writeOptions(progress));
+            progress.close();
+            Reports.print(spec.commandLine().getOut(), report, common.json);
+            return 0;
+          }
+        });
+  }
+}
