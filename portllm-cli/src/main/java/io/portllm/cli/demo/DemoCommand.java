@@ -36,25 +36,30 @@ public final class DemoCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
-    PrintWriter err = spec.commandLine().getErr();
     int prompts;
     List<DemoRow> rows;
     try (DemoFolder folder = keep == null ? DemoFolder.temporary() : DemoFolder.kept(keep)) {
-      Demo demo = new Demo(folder, progress(err));
+      Demo demo = new Demo(folder, progress(spec.commandLine().getErr()));
       prompts = demo.prompts();
       rows = demo.run();
     }
+    return report(rows, prompts);
+  }
+
+  /** Prints the rows; returns the exit code. */
+  int report(List<DemoRow> rows, int prompts) throws IOException {
+    PrintWriter out = spec.commandLine().getOut();
     out.print(json ? json(rows, prompts) : table(rows, prompts));
     out.flush();
 
     List<String> differing = differing(rows);
-    if (!differing.isEmpty()) {
-      err.println("figures differ from the expected ones by more than a point: " + String.join(", ", differing));
-      err.flush();
-      return 1;
+    if (differing.isEmpty()) {
+      return 0;
     }
-    return 0;
+    PrintWriter err = spec.commandLine().getErr();
+    err.println("figures differ from the expected ones by more than a point: " + String.join(", ", differing));
+    err.flush();
+    return 1;
   }
 
   private static Consumer<String> progress(PrintWriter err) {

@@ -45,9 +45,17 @@ class DemoCommandTest {
   }
 
   @Test
-  void figuresMoreThanAPointOffAreNamed() {
-    DemoRow row = new DemoRow("v2", base(0, 0), ported(91.7, 92.8), ported(1, 0));
-    assertEquals(List.of("v2 with the LoRA patch 91.7 instead of 92.8"), DemoCommand.differing(List.of(row)));
+  void figuresMoreThanAPointOffFailInOneLine() throws IOException {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    DemoCommand command = new DemoCommand();
+    new CommandLine(command).setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+    assertEquals(1, command.report(List.of(new DemoRow("v2", base(0, 0), ported(91.7, 92.8), ported(1, 2.5))), 250));
+    assertEquals(
+        "figures differ from the expected ones by more than a point: "
+            + "v2 with the LoRA patch 91.7 instead of 92.8, v2 with the full-weight patch 1.0 instead of 2.5",
+        err.toString().strip());
+    assertTrue(out.toString().contains("91.7 (92.8)"), out.toString());
   }
 
   @Test
