@@ -64,12 +64,12 @@ final class ApplyCommand implements Callable<Integer> {
   }
 
   private int apply(Patch opened) throws IOException {
+    WriteReport report;
     try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("applying")) {
       ModelVersion ported = patchOptions.on(opened).applyTo(newBase, common.mergeOptions());
-      WriteReport report = Checkpoints.write(ported, output, common.writeOptions(progress));
-      progress.close();
-      Reports.print(spec.commandLine().getOut(), report, common.json);
-      return 0;
+      report = Checkpoints.write(ported, output, common.writeOptions(progress));
     }
+    Reports.print(spec.commandLine().getOut(), report, common.json);
+    return 0;
   }
 }

@@ -31,12 +31,12 @@ final class DiffCommand implements Callable<Integer> {
     return fineTuned.with(
         common.mergeOptions(),
         patch -> {
+          WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            WriteReport report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
-            progress.close();
-            Reports.print(spec.commandLine().getOut(), report, common.json);
-            return 0;
+            report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
           }
+          Reports.print(spec.commandLine().getOut(), report, common.json);
+          return 0;
         });
   }
 }

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.portllm.Delta;
 import io.portllm.Fingerprint;
+import io.portllm.IncompatibleModelException;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.PatchBase;
@@ -49,9 +50,7 @@ final class InfoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (Files.isDirectory(path) && PeftAdapter.isAdapter(path)) {
-      try (PeftAdapter adapter = PeftAdapter.open(path)) {
-        print("PEFT adapter", adapter.changes());
-      }
+      printAdapter();
     } else if (!Files.isDirectory(path) && PatchFile.isPatch(path)) {
       try (PatchFile file = PatchFile.open(path)) {
         print("patch", file.patch());
@@ -62,6 +61,17 @@ final class InfoCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private void printAdapter() throws IOException {
+    try (PeftAdapter adapter = PeftAdapter.open(path)) {
+      print("PEFT adapter", adapter.patch());
+    } catch (IncompatibleModelException e) {
+      // Only its base tells what this adapter changes; what it stores can be told all the same.
+      try (ModelVersion tensors = Checkpoints.open(path.resolve("adapter_model.safetensors"))) {
+        print(tensors);
+      }
+    }
   }
 
   private void print(ModelVersion model) throws IOException {

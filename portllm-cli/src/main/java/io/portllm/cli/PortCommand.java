@@ -35,13 +35,13 @@ final class PortCommand implements Callable<Integer> {
     return fineTuned.with(
         common.mergeOptions(),
         patch -> {
+          WriteReport report;
           try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
             ModelVersion ported = patchOptions.on(patch).applyTo(newBase, common.mergeOptions());
-            WriteReport report = Checkpoints.write(ported, output, common.writeOptions(progress));
-            progress.close();
-            Reports.print(spec.commandLine().getOut(), report, common.json);
-            return 0;
+            report = Checkpoints.write(ported, output, common.writeOptions(progress));
           }
+          Reports.print(spec.commandLine().getOut(), report, common.json);
+          return 0;
         });
   }
 }

@@ -10,7 +10,7 @@ final class ProgressLine implements ProgressListener, AutoCloseable {
 
   private final String what;
   private final PrintStream terminal = System.err;
-  private final boolean enabled = System.console() != null && System.getenv("TERM") != null;
+  private final boolean enabled = Terminal.isAttached();
   private long started;
   private long shown;
   private int width;

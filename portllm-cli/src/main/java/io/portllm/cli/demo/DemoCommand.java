@@ -2,6 +2,7 @@ package io.portllm.cli.demo;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.portllm.cli.Terminal;
 import io.portllm.cli.demo.DemoRow.Figure;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -63,7 +64,7 @@ public final class DemoCommand implements Callable<Integer> {
   }
 
   private static Consumer<String> progress(PrintWriter err) {
-    if (System.console() == null) {
+    if (!Terminal.isAttached()) {
       return step -> {};
     }
     return step -> {
