@@ -16,9 +16,8 @@ final class Nd4jBackend {
       Nd4j.getBackend();
     } catch (LinkageError | RuntimeException e) {
       throw new IllegalStateException(
-          "no ND4J backend could be loaded: add org.nd4j:nd4j-native:1.0.0-M2.1 and its natives for this platform "
-              + "(org.nd4j:nd4j-native and org.nd4j:nd4j-native-preset with a classifier such as linux-x86_64), "
-              + "or org.nd4j:nd4j-native-platform:1.0.0-M2.1 for all platforms",
+          "no ND4J backend could be loaded: add org.nd4j:nd4j-native:1.0.0-M2.1 to the class path, and the same with the classifier "
+              + "of this platform, such as linux-x86_64",
           e);
     }
   }
