@@ -11,12 +11,13 @@ any place of any prompt, and the greedy answers. Then the same ports onto a new 
 
 Exit code 1 if a figure is beyond its tolerance:
   full weight, sharded against unsharded: 0. The weights are the same bits, so the logits are too.
-  LoRA, float32: 1e-4. PEFT multiplies B and A with a matrix product, which adds up in another order: a weight differs by some units
-      of 2^-24 relative, and four layers of sums of up to 352 such weights carry that to a logit of magnitude 10 (2^-24 * 10 = 6e-7)
-      some tens of times over.
-  LoRA, bfloat16: 0.1. A weight next to a rounding boundary can fall on its other side and differ by 2^-8 relative; at most one weight
-      in 1000 may (checked too), none by more than one unit in the last place.
-  greedy answers: all 250 the same where the tolerance is 0 or the type float32, at least 249 in bfloat16.
+  LoRA, float32: weights 2e-6 of their tensor's largest, logits 2e-4. PEFT multiplies B and A with a matrix product, which adds up in
+      another order, so weights differ in their last bits; the forward pass of one and the same model differs by 5e-5 between float32
+      and float64 (measured on independent, the worst of the three), and here are two such passes.
+  LoRA, bfloat16: a weight next to a rounding boundary can fall on its other side: one weight in 1000 may, by one rounding unit
+      (2^-7 relative) and the 2e-6 above. A few dozen of 0.8 million weights do, which moves logits by less than float32's own
+      noise; the 1 in 1000 would move them some ten times as far: 2e-3.
+  greedy answers: all 250 the same, but one that may differ for LoRA in bfloat16.
 """
 import argparse
 import json
@@ -29,13 +30,12 @@ import peft
 import safetensors
 import torch
 import transformers
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reference_port import Folder, bits
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-TOLERANCE = {("lora", "float32"): 1e-4, ("lora", "bfloat16"): 0.1, ("full", "float32"): 0.0, ("full", "bfloat16"): 0.0}
+LOGITS = {("lora", "float32"): 2e-4, ("lora", "bfloat16"): 2e-3, ("full", "float32"): 0.0, ("full", "bfloat16"): 0.0}
 NEW_TOKENS = 4
 
 
@@ -70,48 +70,46 @@ class Prompts:
         return logits, [self.tokenizer.decode(row[self.ids.shape[1]:], skip_special_tokens=True) for row in out]
 
 
-def in_steps(tensor):
-    """bfloat16 and float32 patterns as integers that are one apart where the values are neighbours."""
-    pattern = bits(tensor).long()
-    lowest = -(2 ** (8 * tensor.element_size() - 1))
-    return torch.where(pattern < 0, lowest - pattern, pattern)
+def compare_weights(ported, expected, dtype):
+    """How many weights there are, how many differ, and the largest excess over one rounding unit relative to the tensor's largest."""
+    weights = differing = 0
+    excess = 0.0
+    for name in expected.keys():
+        got, want = ported[name], expected[name]
+        if got.dtype != DTYPES[dtype] or want.dtype != DTYPES[dtype]:
+            sys.exit(f"{name} is {got.dtype} and {want.dtype}, not {dtype}")
+        weights, differing = weights + want.numel(), differing + int((bits(got) != bits(want)).sum())
+        unit = torch.finfo(torch.bfloat16).eps * want.double().abs() if dtype == "bfloat16" else 0
+        over = ((got.double() - want.double()).abs() - unit).clamp(min=0).max() / want.double().abs().max()
+        excess = max(excess, over.item())
+    return weights, differing, excess
 
 
-def compare_weights(ported, expected):
-    weights = differing = furthest = 0
-    for name, want in expected.items():
-        steps = (in_steps(ported[name]) - in_steps(want)).abs()
-        weights, differing, furthest = weights + want.numel(), differing + int((steps > 0).sum()), max(furthest, int(steps.max()))
-    return weights, differing, furthest
+def merged_by_peft(onto, adapter):
+    return peft.PeftModel.from_pretrained(load(onto), adapter).merge_and_unload()
 
 
-def merged_by_peft(onto, adapter, dtype):
-    model = peft.PeftModel.from_pretrained(load(onto), adapter).merge_and_unload()
-    return model.to(dtype)
-
-
-def merged_by_hand(onto, tuned, base, dtype):
+def merged_by_hand(onto, tuned, base):
     model, tuned, base = load(onto), load(tuned).state_dict(), load(base).state_dict()
     model.load_state_dict({name: weight + (tuned[name] - base[name]) for name, weight in model.state_dict().items()})
-    return model.to(dtype)
+    return model
 
 
-def check(checks, label, kind, dtype, prompts, ported_folder, expected):
-    weights, differing, furthest = compare_weights(Folder(ported_folder), expected.state_dict())
-    got, said = prompts.run(load(ported_folder))
-    want, expected_said = prompts.run(expected.float())
+def check(checks, label, kind, dtype, prompts, ported, expected):
+    weights, differing, excess = compare_weights(Folder(ported), Folder(expected), dtype)
+    got, said = prompts.run(load(ported))
+    want, expected_said = prompts.run(load(expected))
     difference = (got - want).abs().max().item()
     same = sum(a == b for a, b in zip(said, expected_said))
     right = sum(a == b for a, b in zip(said, prompts.answers))
-    print(f"{label:38} max logit difference {difference:.3g} (largest logit {want.abs().max().item():.1f}), {same}/{len(said)} answers "
-          f"the same, {100 * right / len(said):.1f} % right; {differing} of {weights} weights differ, by at most {furthest} steps")
-    tolerance = TOLERANCE[kind, dtype]
+    print(f"{label}: max logit difference {difference:.2g} of {want.abs().max().item():.1f}, {same}/{len(said)} answers the same, "
+          f"{100 * right / len(said):.1f} % right; {differing} of {weights} weights differ"
+          + (f", by up to {excess:.1g} of the largest" + (" over a rounding unit" if dtype == "bfloat16" else "") if differing else ""))
+    tolerance = LOGITS[kind, dtype]
     checks.require(difference <= tolerance, f"logits differ by {difference}, allowed {tolerance}")
     checks.require(same >= len(said) - (1 if (kind, dtype) == ("lora", "bfloat16") else 0), "answers differ")
-    if tolerance == 0:
-        checks.require(differing == 0, "weights differ")
-    elif dtype == "bfloat16":
-        checks.require(differing <= weights / 1000 and furthest <= 1, "more weights differ, or by more, than rounding explains")
+    checks.require(excess <= (2e-6 if kind == "lora" else 0), "weights differ by more than the order of sums and one rounding")
+    checks.require(differing <= {"full": 0, "lora": weights if dtype == "float32" else weights / 1000}[kind], "too many weights differ")
     return got
 
 
@@ -150,16 +148,19 @@ def main():
                 files = len(list(sharded.glob("*.safetensors")))
                 for kind, what in (("lora", ("--adapter", lab / "climbs-lora")), ("full", ("--fine-tuned", model["climbs-full"]))):
                     label = f"{onto} {dtype} {kind}"
-                    expected = (merged_by_peft(model[onto], lab / "climbs-lora", DTYPES[dtype]) if kind == "lora" else
-                                merged_by_hand(model[onto], model["climbs-full"], model["v1"], DTYPES[dtype]))
+                    merged = (merged_by_peft(model[onto], lab / "climbs-lora") if kind == "lora" else
+                              merged_by_hand(model[onto], model["climbs-full"], model["v1"]))
+                    # Saved and loaded again: casting the model in memory would round its rotary frequencies too.
+                    expected = scratch / "expected" / label.replace(" ", "-")
+                    merged.to(DTYPES[dtype]).save_pretrained(expected)
                     whole = port(what, model["v1"], model[onto], scratch / "ported" / label.replace(" ", "-"))
                     logits = check(checks, label, kind, dtype, prompts, whole, expected)
                     parts = port(what, model["v1"], sharded, scratch / "ported" / (label.replace(" ", "-") + "-sharded"))
                     written = len(list(parts.glob("*.safetensors")))
                     checks.require(written == files > 1, f"{written} shards written for {files}")
                     difference = (load(parts)(prompts.ids).logits - logits).abs().max().item()
-                    weights, differing, _ = compare_weights(Folder(parts), load_file(next(whole.glob("*.safetensors"))))
-                    print(f"{label + f' in {files} shards':38} max logit difference from unsharded {difference:.3g}, "
+                    weights, differing, _ = compare_weights(Folder(parts), Folder(whole), dtype)
+                    print(f"{label} in {files} shards: max logit difference from unsharded {difference:.3g}, "
                           f"{differing} of {weights} weights differ")
                     checks.require(difference == 0 and differing == 0, "sharded and unsharded ports differ")
     print(f"{'FAILED' if checks.failed else 'passed'}, {checks.failed} figures beyond tolerance")
