@@ -20,7 +20,7 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from reference_port import BITS, Folder, add, bits, full_change, lora_change, lora_factor, port_full, port_lora
+from reference_port import BITS, Folder, add, arithmetic, bits, full_change, lora_change, lora_factor, port_full, port_lora
 
 # Odd sizes, so that no tensor fills whole vectors.
 HIDDEN, KV, INTERMEDIATE, VOCABULARY, RANK, ALPHA = 18, 9, 25, 29, 3, 5
@@ -48,6 +48,7 @@ CASES = {
     "f16": (torch.float16, torch.float16, torch.float16),
     "f32": (torch.float32, torch.float32, torch.float32),
     "f64": (torch.float64, torch.float64, torch.float32),
+    "f64-onto-f32": (torch.float64, torch.float32, torch.float64),
     "f8_e4m3": (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.bfloat16),
     "f8_e5m2": (torch.float8_e5m2, torch.float8_e5m2, torch.float32),
 }
@@ -181,10 +182,10 @@ def trio(old, new):
     for name, shape in SHAPES.items():
         b, f, n = awkward(math.prod(shape), old, new)
         for scale in SCALES:
-            bad = refused(n, add(n, full_change(f, b, scale)))
+            bad = refused(n, add(n, full_change(f, b, scale, arithmetic(n.dtype))))
             f = only_where(bad, b, f)
             # What is left is a NaN in the old models over a finite new base.
-            bad = refused(n, add(n, full_change(f, b, scale)))
+            bad = refused(n, add(n, full_change(f, b, scale, arithmetic(n.dtype))))
             b, f = only_where(bad, old.cast(torch.zeros(b.shape)), b), only_where(bad, old.cast(torch.zeros(b.shape)), f)
         base[name], tuned[name], onto[name] = b.reshape(shape), f.reshape(shape), n.reshape(shape)
     return base, tuned, onto
@@ -202,8 +203,9 @@ def adapter(onto, factors):
         a[:, 4] = torch.tensor([1.0, -1.0, 0.5])
         b, a = factors.cast(b), factors.cast(a)
         for scale in SCALES:
-            for row in refused(onto[name + ".weight"], add(onto[name + ".weight"], lora_change(b, a, scale * (ALPHA / RANK)))).any(1).nonzero():
-                b[row] = 0
+            weight = onto[name + ".weight"]
+            change = lora_change(b, a, scale * (ALPHA / RANK), arithmetic(weight.dtype))
+            b[refused(weight, add(weight, change)).any(1)] = 0
         tensors[f"base_model.model.{name}.lora_A.weight"], tensors[f"base_model.model.{name}.lora_B.weight"] = a, b
     return tensors
 
@@ -234,7 +236,7 @@ def make_cases(out):
         write_folder(folder / "adapter", lora, "adapter_config.json", ADAPTER_CONFIG, "adapter_model.safetensors")
         for scale in SCALES:
             expect(folder, f"full-{scale}.safetensors", onto, port_full(onto, tuned, base, scale))
-            # Both factors are float64 values whose product is rounded to float32 once.
+            # Both factors are float64 values whose product is rounded to the arithmetic's type once.
             expect(folder, f"lora-{scale}.safetensors", onto, port_lora(onto, lora, scale * (ALPHA / RANK)))
 
 

@@ -1,9 +1,9 @@
 """The arithmetic of a port, in torch, and a comparison of a ported model with it, byte for byte.
 
 The rules are those of Merger's Javadoc in portllm-core:
-  * operands are widened to float32 (the new base to float64 if it is F64) and nothing is fused;
-  * the change is factor * (fine-tuned - base), the difference of two F64 values taken in float64 and rounded to float32, or
-    factor * sum over k of B[:, k] * A[k, :], added up from the first k to the last in float32;
+  * operands are widened to float32, or all to float64 if the new base is F64, and nothing is fused;
+  * the change is factor * (fine-tuned - base), where the difference of F64 values is taken in float64 whatever follows, or
+    factor * sum over k of B[:, k] * A[k, :], added up from the first k to the last;
   * new base + change is rounded once, to nearest even, into the new base's type;
   * where the change is zero, or the new base's weight is NaN or infinite, the new base's bits are kept. Plain addition would turn
     -0.0 + 0.0 into 0.0 and may quieten a NaN.
@@ -27,30 +27,35 @@ def bits(tensor):
     return tensor.contiguous().view(BITS[tensor.element_size()])
 
 
+def arithmetic(dtype):
+    """The type that ports onto this type are computed in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def add(new_base, change):
     """new_base + change, rounded once; new_base's bits where there is nothing to add or nothing to add to."""
-    wide = torch.float64 if new_base.dtype == torch.float64 else torch.float32
-    widened = new_base.to(wide)
-    rounded = (widened + change.to(wide)).to(new_base.dtype)
+    widened = new_base.to(arithmetic(new_base.dtype))
+    assert change.dtype == widened.dtype
+    rounded = (widened + change).to(new_base.dtype)
     keep = (change == 0) | ~torch.isfinite(widened)
     return torch.where(keep, bits(new_base), bits(rounded)).view(new_base.dtype)
 
 
-def full_change(tuned, base, factor):
+def full_change(tuned, base, factor, wide):
     if tuned.dtype == torch.float64 or base.dtype == torch.float64:
-        difference = (tuned.double() - base.double()).float()
+        difference = (tuned.double() - base.double()).to(wide)
     else:
-        difference = tuned.float() - base.float()
-    return torch.tensor(factor, dtype=torch.float32) * difference
+        difference = tuned.to(wide) - base.to(wide)
+    return torch.tensor(factor, dtype=wide) * difference
 
 
-def lora_change(b, a, factor):
+def lora_change(b, a, factor, wide):
     # One product and one sum for each k: a matrix product would add up in another order, or fuse.
-    total = torch.zeros(b.shape[0], a.shape[1], dtype=torch.float32)
+    total = torch.zeros(b.shape[0], a.shape[1], dtype=wide)
     for k in range(a.shape[0]):
-        product = b[:, k].float()[:, None] * a[k, :].float()[None, :]
+        product = b[:, k].to(wide)[:, None] * a[k, :].to(wide)[None, :]
         total = total + product
-    return torch.tensor(factor, dtype=torch.float32) * total
+    return torch.tensor(factor, dtype=wide) * total
 
 
 class Folder:
@@ -80,19 +85,20 @@ def lora_factor(adapter_folder, scale):
 
 def port_full(new_base, tuned, base, scale):
     for name in new_base.keys():
-        yield name, add(new_base[name], full_change(tuned[name], base[name], scale))
+        onto = new_base[name]
+        yield name, add(onto, full_change(tuned[name], base[name], scale, arithmetic(onto.dtype)))
 
 
 def port_lora(new_base, adapter, factor):
     prefix, end = "base_model.model.", ".weight"
     used = 0
     for name in new_base.keys():
-        module = prefix + name.removesuffix(end)
+        module, onto = prefix + name.removesuffix(end), new_base[name]
         if module + ".lora_A.weight" in adapter.keys():
             used += 2
-            yield name, add(new_base[name], lora_change(adapter[module + ".lora_B.weight"], adapter[module + ".lora_A.weight"], factor))
-        else:
-            yield name, new_base[name]
+            b, a = adapter[module + ".lora_B.weight"], adapter[module + ".lora_A.weight"]
+            onto = add(onto, lora_change(b, a, factor, arithmetic(onto.dtype)))
+        yield name, onto
     if used != len(adapter.keys()):
         sys.exit(f"{len(adapter.keys()) - used} tensors of the adapter belong to no tensor of the model")
 
