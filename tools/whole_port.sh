@@ -56,7 +56,7 @@ say() { # NAME GIGABYTES
   awk "BEGIN {printf \"%-34s %6.1f s  %5d MB peak  %5.2f GB moved, %5.2f GB/s\n\", \"$1\", $seconds, $peak, $2, $2 / ($seconds + 0.001)}"
 }
 
-gigabytes() { cat "$@" | wc -c | awk '{print $1 / 1e9}'; }
+gigabytes() { stat -Lc %s "$@" | awk '{sum += $1} END {print sum / 1e9}'; }
 sum() { awk "BEGIN {print $1 + $2}"; }
 
 failed=0
