@@ -20,7 +20,7 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from reference_port import BITS, Folder, add, arithmetic, bits, full_change, lora_change, lora_factor, port_full, port_lora
+from reference_port import BITS, Folder, arithmetic, bits, full_change, lora_change, lora_factor, port_full, port_lora
 
 # Odd sizes, so that no tensor fills whole vectors.
 HIDDEN, KV, INTERMEDIATE, VOCABULARY, RANK, ALPHA = 18, 9, 25, 29, 3, 5
@@ -168,9 +168,12 @@ def awkward(n, old, new):
             for part, values in ((0, old), (1, old), (2, new))]
 
 
-def refused(new_base, ported):
-    """Where a finite weight became infinite or NaN: a port refuses that, so no golden may have it."""
-    return torch.isfinite(new_base.double()) & ~torch.isfinite(ported.double())
+def refused(new_base, change):
+    """Where a finite weight would leave the type's range: a port refuses that, so no golden may have it."""
+    total = new_base.to(change.dtype) + change
+    # torch casts to float8_e4m3fn with saturation. 464 is half way from the largest value, 448, to what would be the next.
+    fits = total.abs() <= 464 if new_base.dtype == torch.float8_e4m3fn else torch.isfinite(total.to(new_base.dtype).double())
+    return torch.isfinite(new_base.double()) & ~fits
 
 
 def only_where(condition, chosen, otherwise):
@@ -182,10 +185,10 @@ def trio(old, new):
     for name, shape in SHAPES.items():
         b, f, n = awkward(math.prod(shape), old, new)
         for scale in SCALES:
-            bad = refused(n, add(n, full_change(f, b, scale, arithmetic(n.dtype))))
+            bad = refused(n, full_change(f, b, scale, arithmetic(n.dtype)))
             f = only_where(bad, b, f)
             # What is left is a NaN in the old models over a finite new base.
-            bad = refused(n, add(n, full_change(f, b, scale, arithmetic(n.dtype))))
+            bad = refused(n, full_change(f, b, scale, arithmetic(n.dtype)))
             b, f = only_where(bad, old.cast(torch.zeros(b.shape)), b), only_where(bad, old.cast(torch.zeros(b.shape)), f)
         base[name], tuned[name], onto[name] = b.reshape(shape), f.reshape(shape), n.reshape(shape)
     return base, tuned, onto
@@ -205,7 +208,7 @@ def adapter(onto, factors):
         for scale in SCALES:
             weight = onto[name + ".weight"]
             change = lora_change(b, a, scale * (ALPHA / RANK), arithmetic(weight.dtype))
-            b[refused(weight, add(weight, change)).any(1)] = 0
+            b[refused(weight, change).any(1)] = 0
         tensors[f"base_model.model.{name}.lora_A.weight"], tensors[f"base_model.model.{name}.lora_B.weight"] = a, b
     return tensors
 
@@ -218,8 +221,6 @@ def write_folder(folder, tensors, config_name, config, file_name):
 
 def expect(folder, name, onto, ported):
     ported = dict(ported)
-    for tensor, values in ported.items():
-        assert not refused(onto[tensor], values).any(), f"{folder.name} {name} {tensor} overflows"
     changed = sum(int((bits(values) != bits(onto[tensor])).sum()) for tensor, values in ported.items())
     print(f"{folder.name:14} {name:22} {changed:5} of {sum(t.numel() for t in onto.values())} weights change")
     save_file(ported, folder / name)

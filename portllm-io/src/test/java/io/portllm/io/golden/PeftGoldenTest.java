@@ -10,6 +10,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.portllm.DType;
+import io.portllm.IncompatibleModelException;
+import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.TensorInfo;
@@ -23,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -47,13 +50,26 @@ class PeftGoldenTest {
       "lora_layers, llama-base-1", "lora_modules_to_save, llama-base-1", "lora_patterns, llama-base-1", "lora_rslora, llama-base-1",
       "lora_tokens, llama-base-1"
   })
-  void adapterGivesWhatPeftMerges(String name, String baseName) throws IOException {
-    Path folder = Goldens.path("peft/" + name);
-    try (ModelVersion base = Checkpoints.open(Goldens.path("peft/" + baseName));
-        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
-        PeftAdapter adapter = PeftAdapter.open(folder)) {
-      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base));
-      assertMerged(expected, base, adapter.patch().applyTo(base));
+  void adapterWithItsBaseGivesWhatPeftMerges(String name, String baseName) throws IOException {
+    assertMerged(name, baseName, Patch::from);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+      "lora, llama-base-1", "lora_bias, qwen2-base-1", "lora_fan_in_fan_out, gpt2-base-1", "lora_layers, llama-base-1",
+      "lora_modules_to_save, llama-base-1", "lora_patterns, llama-base-1", "lora_rslora, llama-base-1", "lora_tokens, llama-base-1"
+  })
+  void adapterWithoutItsBaseGivesWhatPeftMerges(String name, String baseName) throws IOException {
+    assertMerged(name, baseName, (adapter, base) -> adapter.patch());
+  }
+
+  @Test
+  void adapterThatStoresItsBasesEmbeddingsIsRefusedWithoutItsBase() throws IOException {
+    try (PeftAdapter adapter = PeftAdapter.open(Goldens.path("peft/lora_embed"))) {
+      IncompatibleModelException refusal = assertThrows(IncompatibleModelException.class, adapter::patch);
+
+      List<String> tensors = refusal.mismatches().stream().map(Mismatch::tensor).toList();
+      assertEquals(List.of("lm_head.weight", "model.embed_tokens.weight"), tensors);
     }
   }
 
@@ -99,6 +115,16 @@ class PeftGoldenTest {
     // The folder is named after the kind too, so its name does not count.
     String said = message.replace(folder.toString(), "").toLowerCase(Locale.ROOT);
     assertTrue(said.contains(kind.toLowerCase(Locale.ROOT)), () -> kind + " is not named in: " + message);
+  }
+
+  private static void assertMerged(String name, String baseName, BiFunction<PeftAdapter, ModelVersion, Patch> extraction)
+      throws IOException {
+    Path folder = Goldens.path("peft/" + name);
+    try (ModelVersion base = Checkpoints.open(Goldens.path("peft/" + baseName));
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      assertMerged(expected, base, extraction.apply(adapter, base).applyTo(base));
+    }
   }
 
   private static void assertMerged(ModelVersion expected, ModelVersion base, ModelVersion ported) throws IOException {
