@@ -132,6 +132,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
+        (scratch / "ported").mkdir()
 
         def saved(name, dtype, shards):
             """A lab model as transformers writes it."""
