@@ -1,0 +1,87 @@
+package io.portllm.bench.generate;
+
+import io.portllm.DType;
+import io.portllm.ModelVersion;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.WriteReport;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * Writes a Llama-shaped model of random weights, N(0, 0.02)-like, as a Hugging Face folder, and optionally a LoRA adapter for it.
+ *
+ * <p>{@code GenerateModel --weights 1.1b --dtype bf16 --shards 2 --seed 1 --perturb 2:0.1 -o DIR [--adapter DIR]}
+ *
+ * <p>{@code --perturb SEED:SCALE} adds SCALE times the weights of another seed, so that models of one {@code --seed} are related as
+ * a base, its fine-tunes and its next releases are. The same options give the same bytes. Runs in a small heap: nothing is held.
+ */
+public final class GenerateModel {
+  private static final float DEVIATION = 0.02f;
+  private static final int RANK = 16;
+
+  private GenerateModel() {}
+
+  /** The command; see the class comment for its options. */
+  public static void main(String[] args) throws IOException {
+    try {
+      generate(args);
+    } catch (IllegalArgumentException e) {
+      System.err.println("generate: " + e.getMessage());
+      System.exit(2);
+    }
+  }
+
+  private static void generate(String[] args) throws IOException {
+    LlamaShape shape = LlamaShape.named("1.1b");
+    DType type = DType.BF16;
+    int shards = 1;
+    long seed = 1;
+    List<Noise> more = new ArrayList<>();
+    Path output = null;
+    Path adapter = null;
+    for (int i = 0; i < args.length; i += 2) {
+      if (i + 1 == args.length) {
+        throw new IllegalArgumentException("no value for " + args[i]);
+      }
+      String value = args[i + 1];
+      switch (args[i]) {
+        case "--weights" -> shape = LlamaShape.named(value);
+        case "--dtype" -> type = DType.named(value.toUpperCase(Locale.ROOT))
+            .orElseThrow(() -> new IllegalArgumentException("unknown dtype " + value));
+        case "--shards" -> shards = Integer.parseInt(value);
+        case "--seed" -> seed = Long.parseLong(value);
+        case "--perturb" -> more.add(perturbation(value));
+        case "--adapter" -> adapter = Path.of(value);
+        case "-o" -> output = Path.of(value);
+        default -> throw new IllegalArgumentException("unknown option " + args[i]);
+      }
+    }
+    if (output == null && adapter == null) {
+      throw new IllegalArgumentException("nothing to write: give -o DIR, --adapter DIR or both");
+    }
+    if (output != null) {
+      more.add(0, new Noise(seed, DEVIATION));
+      write(GeneratedModel.model(shape, type, shards, more), output);
+    }
+    if (adapter != null) {
+      write(GeneratedModel.adapter(shape, RANK, new Noise(~seed, DEVIATION)), adapter);
+    }
+  }
+
+  private static Noise perturbation(String text) {
+    String[] parts = text.split(":", -1);
+    if (parts.length != 2) {
+      throw new IllegalArgumentException("--perturb must be SEED:SCALE but was " + text);
+    }
+    return new Noise(Long.parseLong(parts[0]), DEVIATION * Float.parseFloat(parts[1]));
+  }
+
+  private static void write(ModelVersion model, Path output) throws IOException {
+    WriteReport report = Checkpoints.write(model, output);
+    System.out.printf(
+        Locale.ROOT, "%s: %d tensors, %d bytes, %.1f s%n", output, report.tensors(), report.bytes(), report.elapsed().toMillis() / 1e3);
+  }
+}

@@ -1,0 +1,163 @@
+package io.portllm.io.golden;
+
+import static org.junit.jupiter.api.Assertions.assertAll;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.portllm.DType;
+import io.portllm.IncompatibleModelException;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.TensorInfo;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.PeftAdapter;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.function.BiFunction;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * Adapters ported onto their own base give the weights that PEFT 0.21.0's {@code merge_and_unload()} gave in float32, and kinds that
+ * are no plain LoRA are refused by name.
+ */
+class PeftGoldenTest {
+  /** PEFT multiplies the factors with a matrix product, which adds up in another order. */
+  private static final double TOLERANCE = 2e-6;
+
+  private static final Set<String> PLAIN = Set.of(
+      "lora", "lora_bias", "lora_embed", "lora_fan_in_fan_out", "lora_layers", "lora_modules_to_save", "lora_patterns", "lora_rslora",
+      "lora_tokens");
+
+  @ParameterizedTest
+  @CsvSource({
+      "lora, llama-base-1", "lora_bias, qwen2-base-1", "lora_embed, llama-base-1", "lora_fan_in_fan_out, gpt2-base-1",
+      "lora_layers, llama-base-1", "lora_modules_to_save, llama-base-1", "lora_patterns, llama-base-1", "lora_rslora, llama-base-1",
+      "lora_tokens, llama-base-1"
+  })
+  void adapterWithItsBaseGivesWhatPeftMerges(String name, String baseName) throws IOException {
+    assertMerged(name, baseName, Patch::from);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+      "lora, llama-base-1", "lora_bias, qwen2-base-1", "lora_fan_in_fan_out, gpt2-base-1", "lora_layers, llama-base-1",
+      "lora_modules_to_save, llama-base-1", "lora_patterns, llama-base-1", "lora_rslora, llama-base-1", "lora_tokens, llama-base-1"
+  })
+  void adapterWithoutItsBaseGivesWhatPeftMerges(String name, String baseName) throws IOException {
+    assertMerged(name, baseName, (adapter, base) -> adapter.patch());
+  }
+
+  @Test
+  void adapterThatStoresItsBasesEmbeddingsIsRefusedWithoutItsBase() throws IOException {
+    try (PeftAdapter adapter = PeftAdapter.open(Goldens.path("peft/lora_embed"))) {
+      IncompatibleModelException refusal = assertThrows(IncompatibleModelException.class, adapter::patch);
+
+      List<String> tensors = refusal.mismatches().stream().map(Mismatch::tensor).toList();
+      assertEquals(List.of("lm_head.weight", "model.embed_tokens.weight"), tensors);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"lora_dora, DoRA", "ia3, IA3", "vera, VERA"})
+  void otherKindIsRefusedByName(String name, String kind) {
+    assertRefused(Goldens.path("peft/" + name), kind);
+  }
+
+  @Test
+  void everyOtherKindOfTheSharedAdaptersIsRefusedByName() throws IOException {
+    Path shared = Path.of("../../shared/peft");
+    assumeTrue(Files.isDirectory(shared), "the shared adapters are not here");
+    List<Executable> checks = new ArrayList<>();
+    try (Stream<Path> folders = Files.list(shared)) {
+      for (Path folder : folders.sorted().toList()) {
+        if (Files.exists(folder.resolve("adapter_config.json")) && !PLAIN.contains(folder.getFileName().toString())) {
+          String kind = kind(folder);
+          checks.add(() -> assertRefused(folder, kind));
+        }
+      }
+    }
+    assertFalse(checks.isEmpty(), "there are adapters");
+    assertAll(checks);
+  }
+
+  /** What the message must name: the adapter's type, or the setting that makes a LoRA no plain one. */
+  private static String kind(Path folder) throws IOException {
+    JsonNode config = new ObjectMapper().readTree(folder.resolve("adapter_config.json").toFile());
+    if (config.path("use_dora").asBoolean()) {
+      return "DoRA";
+    }
+    return config.path("target_parameters").size() > 0 ? "target_parameters" : config.get("peft_type").asText();
+  }
+
+  private static void assertRefused(Path folder, String kind) {
+    Exception refusal = assertThrows(Exception.class, () -> {
+      try (PeftAdapter adapter = PeftAdapter.open(folder)) {
+        adapter.patch();
+      }
+    }, folder + " is refused");
+    String message = String.valueOf(refusal.getMessage());
+    // The folder is named after the kind too, so its name does not count.
+    String said = message.replace(folder.toString(), "").toLowerCase(Locale.ROOT);
+    assertTrue(said.contains(kind.toLowerCase(Locale.ROOT)), () -> kind + " is not named in: " + message);
+  }
+
+  private static void assertMerged(String name, String baseName, BiFunction<PeftAdapter, ModelVersion, Patch> extraction)
+      throws IOException {
+    Path folder = Goldens.path("peft/" + name);
+    try (ModelVersion base = Checkpoints.open(Goldens.path("peft/" + baseName));
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      assertMerged(expected, base, extraction.apply(adapter, base).applyTo(base));
+    }
+  }
+
+  private static void assertMerged(ModelVersion expected, ModelVersion base, ModelVersion ported) throws IOException {
+    assertTrue(expected.tensors().size() > 0, "the golden has tensors");
+    for (TensorInfo tensor : expected.tensors()) {
+      assertEquals(tensor, ported.find(tensor.name()).orElseThrow());
+      assertClose(tensor, Goldens.bytes(expected, tensor), Goldens.bytes(ported, tensor));
+    }
+    assertEquals(base.tensors(), ported.tensors());
+    for (TensorInfo tensor : base.tensors()) {
+      if (expected.find(tensor.name()).isEmpty()) {
+        Goldens.assertSameBits(tensor, Goldens.bytes(base, tensor), ported);
+      }
+    }
+  }
+
+  private static void assertClose(TensorInfo tensor, ByteBuffer expected, ByteBuffer found) {
+    assertEquals(DType.F32, tensor.dtype());
+    double squares = 0;
+    double differenceSquares = 0;
+    double largest = 0;
+    double largestDifference = 0;
+    for (int i = 0; i < tensor.elements(); i++) {
+      double want = expected.getFloat(4 * i);
+      double difference = Math.abs(found.getFloat(4 * i) - want);
+      squares += want * want;
+      differenceSquares += difference * difference;
+      largest = Math.max(largest, Math.abs(want));
+      largestDifference = Math.max(largestDifference, difference);
+    }
+    double byNorm = Math.sqrt(differenceSquares / squares);
+    double byLargest = largestDifference / largest;
+    assertTrue(byNorm <= TOLERANCE, () -> tensor.name() + " is " + byNorm + " of its norm away");
+    assertTrue(byLargest <= TOLERANCE, () -> tensor.name() + " is up to " + byLargest + " of its largest weight away");
+  }
+}
