@@ -14,9 +14,14 @@ public final class Checkpoints {
   private Checkpoints() {}
 
   /**
-   * Opens a model: a folder as Hugging Face writes it (one {@code .safetensors} file, or shards with
-   * {@code model.safetensors.index.json}; a snapshot of the hub's cache too), or a single {@code .safetensors} file. Reads and
-   * checks all headers.
+   * Opens a model: a folder as Hugging Face writes it (a snapshot of the hub's cache too), or a single {@code .safetensors} file.
+   * Reads and checks all headers.
+   *
+   * <p>Of a folder, {@code model.safetensors} is read if it is there, as transformers does; otherwise the shards of
+   * {@code model.safetensors.index.json}, in the order of their names; otherwise the one {@code .safetensors} file. Its other
+   * files, and those of the folders directly in it, are the model's side files, except hidden ones, weights in other formats and
+   * indexes. Symbolic links are followed within the folder, and from a snapshot into its repository's {@code blobs}; others are
+   * refused. A single file has no configuration and no side files.
    *
    * @return the model; the caller closes it
    * @throws MalformedModelException if a file breaks a rule of its format

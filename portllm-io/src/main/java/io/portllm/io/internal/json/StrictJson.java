@@ -94,7 +94,9 @@ public final class StrictJson implements AutoCloseable {
     try {
       JsonToken token = parser.nextToken();
       if (token == JsonToken.FIELD_NAME || token == JsonToken.VALUE_STRING) {
-        checkSurrogates(parser.getText());
+        if (hasLoneSurrogate(parser.getText())) {
+          throw new JsonException(JsonException.Kind.SYNTAX, offset(), "not JSON: text with half of a surrogate pair");
+        }
       }
       return token;
     } catch (StreamConstraintsException e) {
@@ -255,21 +257,18 @@ public final class StrictJson implements AutoCloseable {
     return e.getLocation() == null ? -1 : bytes(Math.max(0, e.getLocation().getCharOffset()));
   }
 
-  private void checkSurrogates(String value) throws JsonException {
+  /** Whether the text has half of a surrogate pair, which has no form in UTF-8. */
+  public static boolean hasLoneSurrogate(String value) {
     for (int i = 0; i < value.length(); i++) {
       if (Character.isSurrogate(value.charAt(i))) {
-        if (isLoneSurrogate(value, i)) {
-          throw new JsonException(JsonException.Kind.SYNTAX, offset(), "not JSON: text with half of a surrogate pair");
+        // A whole pair is one code point beyond the surrogates.
+        if (Character.isBmpCodePoint(value.codePointAt(i))) {
+          return true;
         }
         i++;
       }
     }
-  }
-
-  private static boolean isLoneSurrogate(String value, int index) {
-    return !Character.isHighSurrogate(value.charAt(index))
-        || index + 1 == value.length()
-        || !Character.isLowSurrogate(value.charAt(index + 1));
+    return false;
   }
 
   /** Checks the bytes in one pass and little memory; a lenient decoder would put U+FFFD and so make two names one. */

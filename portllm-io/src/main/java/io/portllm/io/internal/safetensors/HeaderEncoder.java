@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
+import io.portllm.io.internal.json.StrictJson;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStreamWriter;
@@ -94,7 +95,7 @@ final class HeaderEncoder {
 
   /** Half of a surrogate pair has no UTF-8 form; an encoder would put a question mark. */
   private static String requireEncodable(String what, String value) {
-    if (!StandardCharsets.UTF_8.newEncoder().canEncode(value)) {
+    if (StrictJson.hasLoneSurrogate(value)) {
       throw new IllegalArgumentException(what + " " + Names.quote(value) + " has half of a surrogate pair");
     }
     return value;

@@ -44,7 +44,7 @@ final class Lookalike {
       return "a web page: a download that failed";
     }
     if (lowered.startsWith("{")) {
-      return "JSON text without the 8 bytes of length before it";
+      return "JSON text; a model with an index is opened by its folder";
     }
     return "";
   }
