@@ -31,14 +31,14 @@ import java.util.Map;
  * A pull parser of RFC 8259 in UTF-8, without leniency: no byte order mark, no other encoding, no key twice in an object, no half
  * of a surrogate pair, no text after the value.
  *
- * <p>Names, texts and numbers may be as long as the input and nothing is nested deeper than {@link #DEEPEST}, so memory stays
+ * <p>Names and texts may be as long as the input; nothing is nested deeper than {@link #DEEPEST}, so memory stays
  * proportional to the input and the stack is never exhausted. Offsets count bytes from the start of the text.
  */
 public final class StrictJson implements AutoCloseable {
   /** The deepest nesting that is read: 64 levels. Headers need 3; no configuration in use comes near. */
   public static final int DEEPEST = 64;
 
-  /** The longest number that {@link #value} converts: 1,000 characters, because conversion time grows with their square. */
+  /** The longest number that is read: 1,000 characters, because the time to convert one grows with their square. */
   public static final int LONGEST_NUMBER = 1000;
 
   private static final JsonFactory FACTORY = factory().build();
@@ -69,7 +69,7 @@ public final class StrictJson implements AutoCloseable {
                 .maxNestingDepth(DEEPEST)
                 .maxNameLength(Integer.MAX_VALUE)
                 .maxStringLength(Integer.MAX_VALUE)
-                .maxNumberLength(Integer.MAX_VALUE)
+                .maxNumberLength(LONGEST_NUMBER)
                 .maxDocumentLength(-1)
                 .maxTokenCount(-1)
                 .build());
@@ -100,7 +100,10 @@ public final class StrictJson implements AutoCloseable {
       }
       return token;
     } catch (StreamConstraintsException e) {
-      throw new JsonException(JsonException.Kind.DEPTH, offset(e), "nested deeper than " + DEEPEST + " levels");
+      // The other limit that can be met is that of numbers.
+      throw parser.getParsingContext().getNestingDepth() > DEEPEST
+          ? new JsonException(JsonException.Kind.DEPTH, offset(e), "nested deeper than " + DEEPEST + " levels")
+          : new JsonException(JsonException.Kind.SYNTAX, offset(e), "not readable: a number of more than " + LONGEST_NUMBER + " digits");
     } catch (JsonProcessingException e) {
       String message = e.getOriginalMessage();
       // Jackson has no type of its own for this.
@@ -149,7 +152,7 @@ public final class StrictJson implements AutoCloseable {
    * The current value as Java's: {@link Map}, {@link List}, {@link String}, {@link Boolean}, {@link BigInteger},
    * {@link BigDecimal} or null. Numbers keep the digits they are written with.
    *
-   * @throws JsonException if the value breaks a rule, or a number has more than {@link #LONGEST_NUMBER} digits
+   * @throws JsonException if the value breaks a rule, or the exponent of a number is beyond those of BigDecimal
    */
   public Object value() throws JsonException {
     return switch (parser.currentToken()) {
@@ -169,8 +172,8 @@ public final class StrictJson implements AutoCloseable {
         }
         yield Collections.unmodifiableList(elements);
       }
-      case VALUE_NUMBER_INT -> new BigInteger(digits());
-      case VALUE_NUMBER_FLOAT -> decimal(digits());
+      case VALUE_NUMBER_INT -> new BigInteger(text());
+      case VALUE_NUMBER_FLOAT -> decimal(text());
       case VALUE_TRUE -> true;
       case VALUE_FALSE -> false;
       case VALUE_NULL -> null;
@@ -184,14 +187,6 @@ public final class StrictJson implements AutoCloseable {
     } catch (NumberFormatException e) {
       throw new JsonException(JsonException.Kind.SYNTAX, offset(), "not readable: the number " + Paths.shown(digits));
     }
-  }
-
-  private String digits() throws JsonException {
-    String digits = text();
-    if (digits.length() > LONGEST_NUMBER) {
-      throw new JsonException(JsonException.Kind.SYNTAX, offset(), "not readable: a number of " + digits.length() + " characters");
-    }
-    return digits;
   }
 
   /**

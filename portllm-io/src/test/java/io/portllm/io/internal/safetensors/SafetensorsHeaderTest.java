@@ -77,7 +77,8 @@ class SafetensorsHeaderTest {
       byte[] flipped = good.clone();
       flipped[bit / 8] ^= (byte) (1 << bit % 8);
       try {
-        SafetensorsHeader header = read(flipped);
+        // Flips beyond the length are parsed in memory, to spare the disk two thousand files.
+        SafetensorsHeader header = bit < 64 ? read(flipped) : parse(flipped);
         assertFalse(
             header.tensors().equals(original.tensors()) && header.metadata().equals(original.metadata()), "bit " + bit + " is ignored");
       } catch (MalformedModelException e) {
@@ -157,8 +158,12 @@ class SafetensorsHeaderTest {
 
   static Stream<Arguments> otherFormats() {
     return Stream.of(
-        Arguments.of("version https://git-lfs.github.com/spec/v1\noid", "it looks like a Git LFS pointer: fetch the file itself with git lfs pull"),
-        Arguments.of("PK\u0003\u0004\u0014\u0000\u0000\u0000", "it looks like a zip archive or a PyTorch checkpoint (pickle), which is not read"),
+        Arguments.of(
+            "version https://git-lfs.github.com/spec/v1\noid",
+            "it looks like a Git LFS pointer: fetch the file itself with git lfs pull"),
+        Arguments.of(
+            "PK\u0003\u0004\u0014\u0000\u0000\u0000",
+            "it looks like a zip archive or a PyTorch checkpoint (pickle), which is not read"),
         Arguments.of("<!DOCTYPE html><html>", "it looks like a web page: a download that failed"),
         Arguments.of("GGUF\u0003\u0000\u0000\u0000\u0001", "it looks like a GGUF file"),
         Arguments.of("{\"weight_map\":{}}", "it looks like JSON text; a model with an index is opened by its folder"));
@@ -341,6 +346,11 @@ class SafetensorsHeaderTest {
         assertThrows(
             IllegalArgumentException.class, () -> SafetensorsHeader.encode(List.of(), Map.of("a", "x".repeat(100_000_000))));
     assertEquals("a header must be at most 100000000 bytes but that of 0 tensors has 100000032", e.getMessage());
+  }
+
+  private SafetensorsHeader parse(byte[] bytes) throws IOException {
+    int length = (int) ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getLong();
+    return new HeaderParser(folder, Arrays.copyOfRange(bytes, 8, 8 + length), bytes.length).parse();
   }
 
   private SafetensorsHeader read(byte[] bytes) throws IOException {

@@ -74,7 +74,9 @@ class SafetensorsModelTest {
   @Test
   void aFolderKeepsItsConfigurationAndSideFiles() throws IOException {
     write(folder.resolve("model.safetensors"), file(0, Map.of(), A));
-    write(folder.resolve("config.json"), "{\"rope\":{\"theta\":10000.0,\"x\":null},\"arch\":[\"Llama\"],\"tie\":true,\"e\":{},\"eps\":1e-05}");
+    write(
+        folder.resolve("config.json"),
+        "{\"rope\":{\"theta\":10000.0,\"x\":null},\"arch\":[\"Llama\"],\"tie\":true,\"e\":{},\"eps\":1e-05}");
     for (String name :
         List.of("tokenizer.json", "LICENSE", "1_Pooling/config.json", "1_Pooling/deep/er", ".gitattributes", ".git/x", "1_Pooling/.h",
             "pytorch_model.bin", "pytorch_model.bin.index.json", "x.PT", "onnx/model.onnx", "onnx/model.onnx_data", "a.gguf", "tf_model.h5",
@@ -114,7 +116,8 @@ class SafetensorsModelTest {
     write(folder.resolve("x.safetensors"), file(0, Map.of(), A));
     write(
         folder.resolve(ShardIndex.FILE_NAME),
-        "{\"metadata\":{\"total_size\":16.0,\"total_parameters\":4,\"n\":null,\"l\":[true,\"s\",{}]},\"weight_map\":{\"a\":\"x.safetensors\"}}");
+        "{\"metadata\":{\"total_size\":16.0,\"total_parameters\":4,\"n\":null,\"l\":[true,\"s\",{}]},"
+            + "\"weight_map\":{\"a\":\"x.safetensors\"}}");
     try (SafetensorsModel model = SafetensorsModel.openFolder(folder)) {
       assertEquals(List.of("total_size", "total_parameters", "n", "l"), List.copyOf(model.indexMetadata().keySet()));
       assertEquals(new BigDecimal("16.0"), model.indexMetadata().get("total_size"));
@@ -143,7 +146,8 @@ class SafetensorsModelTest {
 
   @Test
   void aFolderWithoutModelSaysWhatWasLookedFor() throws IOException {
-    String looked = "[" + folder + "] expected model.safetensors, model.safetensors.index.json or a single .safetensors file, but the folder holds ";
+    String looked =
+        "[" + folder + "] expected model.safetensors, model.safetensors.index.json or a single .safetensors file, but the folder holds ";
     assertRefused("IX-NONE", looked + "no .safetensors file (IX-NONE)");
     write(folder.resolve("pytorch_model.bin"), "x");
     assertRefused("IX-NONE", looked + ".bin files (pickle), which are not read (IX-NONE)");
@@ -327,7 +331,8 @@ class SafetensorsModelTest {
   void brokenConfigurationsAreRefused() throws IOException {
     write(folder.resolve("model.safetensors"), file(0, Map.of(), A));
     for (String text :
-        List.of("", "[]", "{", "{}x", "{\"a\":1,\"a\":2}", "{\"a.b\":1,\"a\":{\"b\":2}}", "{\"a\":" + "[".repeat(100) + "]".repeat(100) + "}",
+        List.of("", "[]", "{", "{}x", "{\"a\":1,\"a\":2}", "{\"a.b\":1,\"a\":{\"b\":2}}",
+            "{\"a\":" + "[".repeat(100) + "]".repeat(100) + "}",
             "{\"a\":\"\\ud800\"}", "{'a':1}", "{\"" + "k".repeat(100_000) + "\":[" + "1,".repeat(1000) + "1]}")) {
       write(folder.resolve("config.json"), text);
       assertEquals("CF-JSON", assertThrows(MalformedModelException.class, () -> Checkpoints.open(folder), text).rule());
@@ -378,7 +383,8 @@ class SafetensorsModelTest {
       }
       IOException e = assertThrows(IOException.class, () -> model.read(B, 0, ByteBuffer.allocate(3)));
       assertEquals(
-          "[" + path + "] tensor 'b': the file changed since it was opened: it had " + size + " bytes and ends before byte " + (size - 3) + " now",
+          "[" + path + "] tensor 'b': the file changed since it was opened: it had " + size
+              + " bytes and ends before byte " + (size - 3) + " now",
           e.getMessage());
       assertThrows(IOException.class, model::verifyUnchanged);
     }
