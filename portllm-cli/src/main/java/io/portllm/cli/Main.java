@@ -36,7 +36,7 @@ public final class Main {
         .setExecutionExceptionHandler(
             (failure, command, parsed) -> {
               command.getErr().println("portllm: " + oneLine(failure));
-              return CommandLine.ExitCode.SOFTWARE;
+              return failure instanceof IllegalArgumentException ? CommandLine.ExitCode.USAGE : CommandLine.ExitCode.SOFTWARE;
             });
   }
 

@@ -8,6 +8,7 @@ import io.portllm.Shape;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.files.Paths;
 import io.portllm.io.internal.json.JsonException;
 import io.portllm.io.internal.json.StrictJson;
 import java.nio.file.Path;
@@ -20,6 +21,8 @@ import java.util.TreeMap;
 
 /** Parses the header of one file and checks all of it before anything is handed on. */
 final class HeaderParser {
+  private static final System.Logger LOG = System.getLogger(HeaderParser.class.getName());
+
   /** The highest rank: 100,000. Frameworks stop at 64 or below; more only takes memory. */
   private static final int HIGHEST_RANK = 100_000;
 
@@ -40,6 +43,9 @@ final class HeaderParser {
 
   /** The tensor being parsed, for messages. */
   private String tensor;
+
+  /** The first field of a tensor that is none of the three, if there is one. */
+  private String unknownField;
 
   private StrictJson json;
 
@@ -70,6 +76,11 @@ final class HeaderParser {
     for (Entry entry : entries) {
       tensors.add(entry.info);
       offsets.put(entry.info.name(), dataStart + entry.begin);
+    }
+    if (unknownField != null) {
+      LOG.log(
+          System.Logger.Level.WARNING,
+          Paths.prefix(file) + "the header has the field " + Names.quote(unknownField) + ", which is not known and not kept in outputs");
     }
     return new SafetensorsHeader(tensors, metadata, offsets.buildOrThrow(), dataStart);
   }
@@ -149,7 +160,12 @@ final class HeaderParser {
         case "shape" -> dimensions = parseNumbers("ST-SHAPE", "shape", HIGHEST_RANK);
         case "data_offsets" -> range = parseNumbers("ST-OFFSETS", "data_offsets", 2);
         // Later versions of the format may say more of a tensor.
-        default -> json.skip();
+        default -> {
+          if (unknownField == null) {
+            unknownField = field;
+          }
+          json.skip();
+        }
       }
     }
     if (dtype == null || dimensions == null || range == null) {

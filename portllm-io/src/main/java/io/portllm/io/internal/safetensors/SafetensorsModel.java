@@ -50,6 +50,7 @@ public final class SafetensorsModel implements ModelVersion {
   private List<TensorInfo> tensors = List.of();
   private Map<String, String> config = Map.of();
   private Map<String, Object> indexMetadata = Map.of();
+  private boolean indexed;
   private List<SideFile> sideFiles = List.of();
   private volatile boolean closed;
 
@@ -139,6 +140,7 @@ public final class SafetensorsModel implements ModelVersion {
     weights.add(indexFile);
     ShardIndex index = ShardIndex.read(indexFile);
     indexMetadata = index.metadata();
+    indexed = true;
     for (String name : new TreeSet<>(index.weightMap().values())) {
       Path file = folder.file(name);
       try {
@@ -230,6 +232,11 @@ public final class SafetensorsModel implements ModelVersion {
   @Override
   public List<SideFile> sideFiles() {
     return sideFiles;
+  }
+
+  /** Whether the model was opened by its index. */
+  public boolean isIndexed() {
+    return indexed;
   }
 
   /** What the index says besides its map, {@code total_size} included; empty for a model without one. */

@@ -120,7 +120,7 @@ public final class CheckpointWriter {
   }
 
   private boolean hasIndex() {
-    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && !files.indexMetadata().isEmpty();
+    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.isIndexed();
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */

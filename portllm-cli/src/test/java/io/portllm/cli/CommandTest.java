@@ -1,0 +1,220 @@
+package io.portllm.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/** The commands as a user runs them, on the demo's models. */
+class CommandTest {
+  @TempDir private Path folder;
+
+  private record Result(int exitCode, String out, String err) {}
+
+  private static Result run(Object... arguments) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    CommandLine command = Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err, true));
+    int exitCode = command.execute(Arrays.stream(arguments).map(Object::toString).toArray(String[]::new));
+    return new Result(exitCode, out.toString(), err.toString());
+  }
+
+  private static Path model(String name) {
+    try {
+      return Path.of(Main.class.getResource("demo/models/" + name).toURI());
+    } catch (URISyntaxException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private byte[] weights(String output) throws IOException {
+    return Files.readAllBytes(folder.resolve(output).resolve("model.safetensors"));
+  }
+
+  private Result port(String output, Object... more) {
+    List<Object> arguments =
+        List.of("port", "--adapter", model("climbs-lora"), "--base", model("v1"), "--onto", model("v2"), "-o", folder.resolve(output));
+    return run(Stream.concat(arguments.stream(), Arrays.stream(more)).toArray());
+  }
+
+  private static void assertOneLine(String text) {
+    assertEquals(1, text.lines().count(), text);
+  }
+
+  @Test
+  void portingAnAdapterEqualsSavingItAndApplyingTheFile() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    assertEquals(0, port("ported").exitCode());
+    assertEquals(0, run("diff", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch).exitCode());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("applied")).exitCode());
+    assertEquals(0, run("apply", model("climbs-lora"), "--to", model("v2"), "-o", folder.resolve("direct")).exitCode());
+    assertArrayEquals(weights("ported"), weights("applied"));
+    assertArrayEquals(weights("ported"), weights("direct"));
+    assertFalse(Arrays.equals(weights("ported"), Files.readAllBytes(model("v2").resolve("model.safetensors"))));
+  }
+
+  @Test
+  void portingAFullTuneEqualsSavingItAndApplyingTheFile() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    Result ported =
+        run("port", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "--onto", model("v3"), "-o", folder.resolve("ported"));
+    assertEquals(0, ported.exitCode(), ported.err());
+    assertEquals(0, run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch).exitCode());
+    assertEquals(0, run("apply", patch, "--to", model("v3"), "-o", folder.resolve("applied")).exitCode());
+    assertArrayEquals(weights("ported"), weights("applied"));
+  }
+
+  @Test
+  void thePortKeepsTheNewBasesSideFiles() throws IOException {
+    port("ported");
+    for (String file : List.of("config.json", "tokenizer.json", "tokenizer_config.json")) {
+      assertArrayEquals(Files.readAllBytes(model("v2").resolve(file)), Files.readAllBytes(folder.resolve("ported").resolve(file)), file);
+    }
+  }
+
+  @Test
+  void aPortOntoItsOwnBaseOfTheFullTuneIsTheFullTune() throws IOException {
+    run("port", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "--onto", model("v1"), "-o", folder.resolve("ported"));
+    byte[] tuned = Files.readAllBytes(model("climbs-full").resolve("model.safetensors"));
+    byte[] ported = weights("ported");
+    assertEquals(tuned.length, ported.length);
+    int different = 0;
+    for (int i = 0; i < tuned.length; i += 2) {
+      different += tuned[i] == ported[i] && tuned[i + 1] == ported[i + 1] ? 0 : 1;
+    }
+    // v1 + (tuned - v1) rounds back to tuned but for weights whose difference float32 cannot hold; there are few.
+    assertTrue(different < tuned.length / 2 / 10_000, different + " weights differ");
+  }
+
+  @Test
+  void scaleZeroAndNoMatchingChangeLeaveTheNewBase() throws IOException {
+    byte[] newBase = Files.readAllBytes(model("v2").resolve("model.safetensors"));
+    assertEquals(0, port("zero", "--scale", 0).exitCode());
+    assertArrayEquals(newBase, weights("zero"));
+    assertEquals(0, port("none", "--except", "*").exitCode());
+    assertArrayEquals(newBase, weights("none"));
+  }
+
+  @Test
+  void onlyAndExceptChooseComplementaryTensors() throws IOException {
+    Result only = port("only", "--json", "--only", "*.self_attn.*");
+    Result except = port("except", "--json", "--except", "*.self_attn.*");
+    ObjectMapper json = new ObjectMapper();
+    assertEquals(16, json.readTree(only.out()).get("changed").size());
+    assertEquals(12, json.readTree(except.out()).get("changed").size());
+  }
+
+  @Test
+  void theJsonReportCountsWhatRoundingDid() throws IOException {
+    JsonNode report = new ObjectMapper().readTree(port("ported", "--json").out());
+    assertEquals(39, report.get("tensors").asInt());
+    assertEquals(1_612_032, report.get("bytes").asLong());
+    assertEquals(28, report.get("changed").size());
+    long touched = report.get("rounding").get("touched").asLong();
+    long sum = 0;
+    for (JsonNode tensor : report.get("changed")) {
+      sum += tensor.get("touched").asLong();
+    }
+    assertEquals(737_280, touched);
+    assertEquals(touched, sum);
+    assertTrue(report.get("rounding").get("vanished").asLong() > 0);
+    assertEquals(0, report.get("rounding").get("overflowed").asLong());
+  }
+
+  @Test
+  void anExistingOutputIsRefusedUntouchedAndReplacedByForce() throws IOException {
+    assertEquals(0, port("out", "--scale", 0.5).exitCode());
+    byte[] before = weights("out");
+    Result refused = port("out");
+    assertEquals(1, refused.exitCode());
+    assertOneLine(refused.err());
+    assertTrue(refused.err().endsWith("exists, and was not to be overwritten (--force overwrites)" + System.lineSeparator()), refused.err());
+    assertArrayEquals(before, weights("out"));
+    assertEquals(0, port("out", "--force").exitCode());
+    assertFalse(Arrays.equals(before, weights("out")));
+  }
+
+  @Test
+  void modelsThatDoNotFitAreRefusedInOneLineAndLeaveNothing() throws IOException {
+    Path other = folder.resolve("other");
+    Files.createDirectory(other);
+    Files.copy(model("climbs-lora").resolve("adapter_model.safetensors"), other.resolve("model.safetensors"));
+    Result result = run("port", "--fine-tuned", other, "--base", model("v1"), "--onto", model("v2"), "-o", folder.resolve("out"));
+    assertEquals(1, result.exitCode());
+    assertOneLine(result.err());
+    assertTrue(result.err().contains("tensor 'lm_head.weight': is in the base but not in the fine-tuned model (allowed by missing-tensors)"), result.err());
+    assertTrue(result.err().contains("(allowed by extra-tensors)"), result.err());
+    try (Stream<Path> left = Files.list(folder)) {
+      assertEquals(List.of(other), left.toList());
+    }
+  }
+
+  @Test
+  void aMissingPathIsNamed() {
+    Result result = run("info", folder.resolve("nothing"));
+    assertEquals(1, result.exitCode());
+    assertEquals("portllm: [" + folder.resolve("nothing") + "] does not exist" + System.lineSeparator(), result.err());
+  }
+
+  @Test
+  void wrongUsageExitsWithTwo() {
+    assertEquals(2, run("port").exitCode());
+    assertEquals(2, run("nonsense").exitCode());
+    assertEquals(2, port("out", "--allow", "everything").exitCode());
+    assertEquals(2, port("out", "--threads", 0).exitCode());
+    Result glob = port("out", "--only", "nothing.*");
+    assertEquals(2, glob.exitCode());
+    assertEquals("portllm: pattern 'nothing.*' matches none of the 28 tensors of the patch" + System.lineSeparator(), glob.err());
+    assertFalse(Files.exists(folder.resolve("out")));
+  }
+
+  @Test
+  void theNumberOfThreadsChangesNoByte() throws IOException {
+    port("one", "--threads", 1);
+    port("five", "--threads", 5);
+    assertArrayEquals(weights("one"), weights("five"));
+  }
+
+  @Test
+  void infoTellsModelsPatchesAndAdaptersApart() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch);
+    ObjectMapper json = new ObjectMapper();
+    JsonNode modelInfo = json.readTree(run("info", model("v1"), "--json").out());
+    JsonNode patchInfo = json.readTree(run("info", patch, "--json").out());
+    JsonNode adapterInfo = json.readTree(run("info", model("climbs-lora"), "--json").out());
+    assertEquals("model", modelInfo.get("kind").asText());
+    assertEquals("patch", patchInfo.get("kind").asText());
+    assertEquals("PEFT adapter", adapterInfo.get("kind").asText());
+    assertEquals(modelInfo.get("fingerprint"), patchInfo.get("base").get("fingerprint"));
+    assertEquals(39, modelInfo.get("files").get(0).get("tensors").size());
+    assertEquals("low rank 8", patchInfo.get("changes").get(0).get("change").asText());
+    assertTrue(run("info", model("v1")).out().contains("806,016 weights in 39 tensors"));
+    assertTrue(run("info", patch).out().contains("made on v1, fingerprint " + modelInfo.get("fingerprint").asText()));
+  }
+
+  @Test
+  void aPatchFileIsNoModelToPortOnto() {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch);
+    Result result = run("apply", patch, "--to", patch, "-o", folder.resolve("out.safetensors"));
+    assertEquals(1, result.exitCode());
+    assertOneLine(result.err());
+    assertFalse(Files.exists(folder.resolve("out.safetensors")));
+  }
+}
