@@ -81,6 +81,7 @@ echo "$size weights in $shards file(s) of bf16, $(nproc) processors, -Xmx$heap"
 # Reading what a port reads and writing what it writes, forced to the disk as a port is.
 measure bash -c "cat '$scratch'/{base,fine-tuned}/*.safetensors >/dev/null; cat '$scratch'/new-base/*.safetensors >'$scratch/copy'; sync '$scratch/copy'"
 say "cat: read three, write one" "$(sum "$all" "$one")"
+rm -f "$scratch/copy"
 measure bash -c "cat '$scratch'/new-base/*.safetensors >'$scratch/copy'; sync '$scratch/copy'"
 say "cat: read one, write one" "$(sum "$one" "$one")"
 rm -f "$scratch/copy"
