@@ -1,0 +1,2 @@
+/** JMH benchmarks of the arithmetic. */
+package io.portllm.bench.kernel;
