@@ -68,7 +68,8 @@ port() { # NAME GIGABYTES VERIFY-OPTIONS -- PORT-OPTIONS
   say "$name" "$moved"
   [ "$peak" -lt "$limit" ] || { echo "FAILED: $peak MB, the limit is $limit MB"; failed=1; }
   if [ -n "${VERIFY:-}" ]; then
-    PYTHONDONTWRITEBYTECODE=1 "$VERIFY" "$root/tools/reference_port.py" "${verify[@]}" --onto "$scratch/new-base" --ported "$scratch/ported" ||
+    PYTHONDONTWRITEBYTECODE=1 "$VERIFY" "$root/tools/reference_port.py" "${verify[@]}" \
+      --onto "$scratch/new-base" --ported "$scratch/ported" ||
       failed=1
   fi
 }
@@ -79,14 +80,16 @@ one=$(gigabytes "$scratch"/new-base/*.safetensors)
 echo "$size weights in $shards file(s) of bf16, $(nproc) processors, -Xmx$heap"
 
 # Reading what a port reads and writing what it writes, forced to the disk as a port is.
-measure bash -c "cat '$scratch'/{base,fine-tuned}/*.safetensors >/dev/null; cat '$scratch'/new-base/*.safetensors >'$scratch/copy'; sync '$scratch/copy'"
+write="cat '$scratch'/new-base/*.safetensors >'$scratch/copy'; sync '$scratch/copy'"
+measure bash -c "cat '$scratch'/{base,fine-tuned}/*.safetensors >/dev/null; $write"
 say "cat: read three, write one" "$(sum "$all" "$one")"
 rm -f "$scratch/copy"
-measure bash -c "cat '$scratch'/new-base/*.safetensors >'$scratch/copy'; sync '$scratch/copy'"
+measure bash -c "$write"
 say "cat: read one, write one" "$(sum "$one" "$one")"
 rm -f "$scratch/copy"
 
-port "port, full weight" "$(sum "$all" "$one")" --fine-tuned "$scratch/fine-tuned" --base "$scratch/base" -- --fine-tuned "$scratch/fine-tuned"
+port "port, full weight" "$(sum "$all" "$one")" --fine-tuned "$scratch/fine-tuned" --base "$scratch/base" -- \
+  --fine-tuned "$scratch/fine-tuned"
 port "port, LoRA of rank 16" "$(sum "$one" "$one")" --adapter "$scratch/adapter" -- --adapter "$scratch/adapter"
 rm -rf "$scratch/ported"
 exit $failed
