@@ -177,9 +177,10 @@ final class RealPort {
         BertEncoder encoder = BertEncoder.open(graph, checkpoint)) {
       right = sections.right(encoder, tokenizer(folder));
     }
-    System.out.printf(Locale.ROOT, "| %s | %s | %.2f |%n", model, BigDecimal.valueOf(right).setScale(2, RoundingMode.HALF_EVEN), expected);
+    String shown = BigDecimal.valueOf(right).setScale(2, RoundingMode.HALF_EVEN).toString();
+    System.out.printf(Locale.ROOT, "| %s | %s | %.2f |%n", model, shown, expected);
     if (Math.abs(right - expected) > TOLERANCE) {
-      failures.add(String.format(Locale.ROOT, "%s is right in %.2f %%, more than %.1f from %.2f", model, right, TOLERANCE, expected));
+      failures.add(String.format(Locale.ROOT, "%s is right in %s %%, more than %.1f from %.2f", model, shown, TOLERANCE, expected));
     }
   }
 
