@@ -10,9 +10,10 @@ import java.util.List;
  * <p>The contract that every implementation keeps, bit for bit:
  * <ul>
  *   <li>Values are widened to float32 and combined there; for F64 output, to float64.
- *   <li>An operand's change is {@code d × factor}, the factor rounded to the arithmetic's type. {@code d} is the stored value, the difference {@code tuned − base}, or for
- *       low rank {@code Σₖ left[k] × right[k]} accumulated from the first k to the last. No step is fused. A factor of 1 is exact.
- *       A difference of float64 values is taken in float64 and then rounded to float32.
+ *   <li>An operand's change is {@code d × factor}, the factor rounded to the arithmetic's type; a factor of 1 is exact. {@code d} is
+ *       the stored value, the difference {@code tuned − base}, or for low rank {@code Σₖ left[k] × right[k]} of float32 factors,
+ *       accumulated from the first k to the last. No step is fused. A difference with an F64 side is taken in float64 and then
+ *       rounded to the arithmetic's type.
  *   <li>The changes of several operands are added in their order, then their sum is added to the base weight.
  *   <li>The result is rounded once, to nearest even, into the chunk's type.
  *   <li>A weight keeps its bits, signed zeros and NaN payloads included, where its change is zero or the base weight is NaN or
