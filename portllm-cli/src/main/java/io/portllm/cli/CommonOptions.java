@@ -35,7 +35,7 @@ final class CommonOptions {
   }
 
   WriteOptions writeOptions(ProgressLine progress) {
-    WriteOptions options = WriteOptions.defaults().withProgress(progress);
+    WriteOptions options = WriteOptions.defaults().withProgress(progress).cancelledWhen(Interruption::isRequested);
     if (force) {
       options = options.overwriting();
     }

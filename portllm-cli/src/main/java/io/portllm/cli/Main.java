@@ -28,7 +28,10 @@ public final class Main {
 
   /** Runs the command and ends the JVM with its exit code. */
   public static void main(String[] arguments) {
-    System.exit(commandLine().execute(arguments));
+    Interruption.listen();
+    int exitCode = commandLine().execute(arguments);
+    Interruption.done();
+    System.exit(exitCode);
   }
 
   static CommandLine commandLine() {
