@@ -11,7 +11,7 @@ import java.util.Set;
 /**
  * The change of one tensor. Immutable; holds tensors to read from, not values.
  *
- * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows} and {@link Sum} are added to the new base's weights and can
+ * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Computed} and {@link Sum} are added to the new base's weights and can
  * be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base.
  */
 public sealed interface Delta {
@@ -108,6 +108,24 @@ public sealed interface Delta {
       requireArithmetic(values);
       base.ifPresent(Delta::requireArithmetic);
       requireRows(indices, values, shape);
+    }
+  }
+
+  /**
+   * Changes that are computed when they are needed.
+   *
+   * @param change computes them
+   * @param frozenOn the weights to compute them on, where they depend on weights; without it, the weights of the new base
+   */
+  record Computed(RowChange change, Optional<Tensor> frozenOn) implements Delta {
+    public Computed {
+      Objects.requireNonNull(change, "change");
+      frozenOn.ifPresent(Delta::requireArithmetic);
+    }
+
+    @Override
+    public Shape shape() {
+      return change.shape();
     }
   }
 

@@ -25,6 +25,8 @@ final class Names {
       return "replacement";
     } else if (delta instanceof Delta.RowReplacement rows) {
       return "replacement of " + rows.indices().length() + " rows";
+    } else if (delta instanceof Delta.Computed) {
+      return "computed";
     } else if (delta instanceof Delta.Unchanged) {
       return "unchanged";
     }

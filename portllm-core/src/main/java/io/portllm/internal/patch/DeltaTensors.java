@@ -1,5 +1,6 @@
 package io.portllm.internal.patch;
 
+import com.google.common.collect.ImmutableList;
 import io.portllm.Delta;
 import io.portllm.Tensor;
 import java.util.List;
@@ -19,6 +20,8 @@ public final class DeltaTensors {
       return List.of(product.b(), product.a());
     } else if (delta instanceof Delta.Rows rows) {
       return rows.base().map(base -> List.of(rows.values(), base)).orElse(List.of(rows.values()));
+    } else if (delta instanceof Delta.Computed computed) {
+      return ImmutableList.<Tensor>builder().addAll(computed.change().inputs()).addAll(computed.frozenOn().stream().iterator()).build();
     } else if (delta instanceof Delta.Replacement replacement) {
       return List.of(replacement.values());
     } else if (delta instanceof Delta.RowReplacement rows) {

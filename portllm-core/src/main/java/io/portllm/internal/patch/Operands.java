@@ -1,12 +1,14 @@
 package io.portllm.internal.patch;
 
 import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.Merger;
 import io.portllm.Tensor;
 import io.portllm.internal.buffer.DirectBuffers;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -36,6 +38,8 @@ final class Operands implements AutoCloseable {
       } else if (term.delta() instanceof Delta.Rows rows) {
         bytes = Math.max(bytes, rows.values().info().dtype().bytes());
         bytes = Math.max(bytes, rows.base().map(base -> base.info().dtype().bytes()).orElse(1));
+      } else if (term.delta() instanceof Delta.Computed) {
+        bytes = Math.max(bytes, 4);
       }
     }
     return bytes;
@@ -44,10 +48,11 @@ final class Operands implements AutoCloseable {
   /**
    * Reads the operands of a run.
    *
+   * @param weights the tensor of the new base
    * @param first the run's first element, counted from the start of the tensor
    * @param count the run's elements
    */
-  List<Merger.Operand> read(Delta delta, long first, int count) throws IOException {
+  List<Merger.Operand> read(Delta delta, Tensor weights, long first, int count) throws IOException {
     for (Delta.Term term : Terms.of(delta)) {
       Delta change = term.delta();
       // Where the new base has more rows than the change, the rest stay as they are.
@@ -63,9 +68,22 @@ final class Operands implements AutoCloseable {
         operands.add(product(product, term.factor(), first, covered));
       } else if (change instanceof Delta.Rows rows) {
         rows(rows, term.factor(), first, count);
+      } else if (change instanceof Delta.Computed computed) {
+        operands.add(new Merger.Values(0, covered, term.factor(), DType.F32, compute(computed, weights, first, covered)));
       }
     }
     return operands;
+  }
+
+  private static ByteBuffer compute(Delta.Computed delta, Tensor weights, long first, int count) throws IOException {
+    long columns = delta.shape().columns();
+    long fromRow = first / columns;
+    long toRow = (first + count - 1) / columns + 1;
+    float[] values = new float[Math.toIntExact((toRow - fromRow) * columns)];
+    delta.change().compute(fromRow, toRow, delta.frozenOn().orElse(weights), values);
+    ByteBuffer bytes = ByteBuffer.allocate(4 * count).order(ByteOrder.LITTLE_ENDIAN);
+    bytes.asFloatBuffer().put(values, (int) (first % columns), count);
+    return bytes;
   }
 
   private Merger.Operand product(Delta.LowRank delta, double factor, long first, int count) throws IOException {

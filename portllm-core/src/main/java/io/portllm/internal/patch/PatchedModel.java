@@ -201,7 +201,7 @@ public final class PatchedModel implements ModelVersion {
       return replaceRows(tensor, rows, first, run, count);
     }
     try (Operands operands = new Operands(factors, buffers)) {
-      List<Merger.Operand> read = operands.read(delta, first, count);
+      List<Merger.Operand> read = operands.read(delta, new Tensor(newBase, tensor), first, count);
       if (read.isEmpty()) {
         return Rounding.NONE;
       }

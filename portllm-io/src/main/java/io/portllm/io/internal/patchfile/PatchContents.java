@@ -18,6 +18,7 @@ import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
 import io.portllm.internal.patch.Terms;
+import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -121,7 +122,36 @@ public final class PatchContents implements ModelVersion {
         copy(name, rows.values());
       }
       indices(PatchKeys.part(tensor, number, "indices"), rows.indices().toArray());
+    } else if (term.delta() instanceof Delta.Computed computed) {
+      computed(tensor, number, computed, terms, term.factor());
     }
+  }
+
+  /** What is computed from itself alone, or on weights at hand, is stored as what comes out. */
+  private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
+    if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
+      throw new IllegalStateException(
+          "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, which a patch file cannot hold; freeze it on its base");
+    }
+    add(terms, PatchKeys.DENSE, factor);
+    String name = PatchKeys.part(tensor, number, "delta");
+    long columns = delta.shape().columns();
+    put(
+        new TensorInfo(name, DType.F32, delta.shape()),
+        (offset, target) -> {
+          long first = offset / 4;
+          while (target.hasRemaining()) {
+            long row = first / columns;
+            int skip = (int) (first % columns);
+            long rows = Math.max(1, Math.min(delta.shape().rows() - row, RUN_BYTES / 4 / columns));
+            float[] values = new float[Math.toIntExact(rows * columns)];
+            delta.change().compute(row, row + rows, delta.frozenOn().orElse(null), values);
+            int count = Math.min(values.length - skip, target.remaining() / 4);
+            target.slice(target.position(), 4 * count).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(values, skip, count);
+            target.position(target.position() + 4 * count);
+            first += count;
+          }
+        });
   }
 
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
