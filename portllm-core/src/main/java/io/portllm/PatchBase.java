@@ -40,6 +40,14 @@ public record PatchBase(
     return new PatchBase(Names.last(base.name()), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of(), Optional.of(base));
   }
 
+  /** Whether {@code other} describes the same model, whether or not either has its fingerprint or has the model at hand. */
+  public boolean describesSameModelAs(PatchBase other) {
+    return name.equals(other.name)
+        && tying == other.tying
+        && tensors.equals(other.tensors)
+        && (fingerprint.isEmpty() || other.fingerprint.isEmpty() || fingerprint.equals(other.fingerprint));
+  }
+
   /** This record with the fingerprint of the same model. */
   public PatchBase with(Fingerprint print) {
     return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors(), model);

@@ -2,9 +2,11 @@ package io.portllm.io.internal.write;
 
 import io.portllm.internal.text.Names;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
@@ -157,19 +159,37 @@ final class Output implements AutoCloseable {
   }
 
   private FileChannel lock() throws IOException {
-    FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
-    try {
-      FileLock lock = channel.tryLock();
-      if (lock == null) {
-        throw new IOException("[" + target + "] is being written by another process");
+    while (true) {
+      FileChannel channel =
+          FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
+      try {
+        FileLock lock = channel.tryLock();
+        if (lock == null) {
+          throw new IOException("[" + target + "] is being written by another process");
+        }
+        if (isStillInPlace(channel)) {
+          return channel;
+        }
+        channel.close();
+      } catch (OverlappingFileLockException e) {
+        channel.close();
+        throw new IOException("[" + target + "] is being written by another thread", e);
+      } catch (IOException e) {
+        channel.close();
+        throw e;
       }
-      return channel;
-    } catch (OverlappingFileLockException e) {
-      channel.close();
-      throw new IOException("[" + target + "] is being written by another thread", e);
-    } catch (IOException e) {
-      channel.close();
-      throw e;
+    }
+  }
+
+  /** Whether the locked file is the one under its name: the writer before may have deleted it after it was opened here. */
+  private boolean isStillInPlace(FileChannel channel) throws IOException {
+    String token = ProcessHandle.current().pid() + "-" + Long.toHexString(RANDOM.nextLong());
+    channel.truncate(0);
+    channel.write(ByteBuffer.wrap(token.getBytes(StandardCharsets.US_ASCII)), 0);
+    try {
+      return Files.readString(lockFile, StandardCharsets.US_ASCII).equals(token);
+    } catch (NoSuchFileException e) {
+      return false;
     }
   }
 
