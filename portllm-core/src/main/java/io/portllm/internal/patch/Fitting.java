@@ -176,12 +176,16 @@ final class Fitting {
       }
       return true;
     }
-    Shape shape = delta.isAdditive() ? widest(delta) : delta.shape();
-    return shape.equals(target) || otherShape(name, shape, target);
-  }
-
-  private static Shape widest(Delta delta) {
-    return Terms.of(delta).stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
+    if (!delta.isAdditive()) {
+      return delta.shape().equals(target) || otherShape(name, delta.shape(), target);
+    }
+    for (Delta.Term term : Terms.of(delta)) {
+      Delta part = term.delta();
+      if (!(Rows.only(part) ? Rows.fit(part, target) : part.shape().equals(target))) {
+        return otherShape(name, part.shape(), target);
+      }
+    }
+    return true;
   }
 
   /** Records another shape unless it is allowed; true if the change can still be applied to the rows in common. */
@@ -206,8 +210,7 @@ final class Fitting {
   /** Changes that concern single rows, which need not know how many rows the tensor has. */
   private static final class Rows {
     static boolean only(Delta delta) {
-      return delta instanceof Delta.RowReplacement
-          || delta != null && delta.isAdditive() && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows);
+      return delta instanceof Delta.RowReplacement || delta != null && Terms.areRows(delta);
     }
 
     static boolean fit(Delta delta, Shape target) {
