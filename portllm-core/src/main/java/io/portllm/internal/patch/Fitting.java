@@ -137,7 +137,7 @@ final class Fitting {
       return;
     }
     if (found.isEmpty()) {
-      if (delta instanceof Delta.Replacement addition && patch.base().isPresent()) {
+      if (delta instanceof Delta.Replacement addition && isAddition(name)) {
         if (refuseUnless(Allow.EXTRA_TENSORS, name, "is added by the patch")) {
           changes.put(name, delta);
           additions.add(new TensorInfo(name, addition.values().info().dtype(), delta.shape()));
@@ -156,6 +156,10 @@ final class Fitting {
     } else if (fits(name, delta, target.shape())) {
       changes.put(name, delta);
     }
+  }
+
+  private boolean isAddition(String name) {
+    return patch.base().filter(base -> base.tensors().stream().noneMatch(tensor -> tensor.name().equals(name))).isPresent();
   }
 
   private static boolean takes(TensorInfo target, Delta delta) {
