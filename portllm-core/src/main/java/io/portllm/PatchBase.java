@@ -14,7 +14,7 @@ import java.util.Optional;
  *
  * @param name what that model was called, usually a folder name; free text
  * @param fingerprint its {@link Fingerprint}, if it was computed
- * @param tying whether its embeddings were tied
+ * @param tying whether its embeddings were tied, and those of the fine-tuned model too
  * @param tensors all its tensors
  * @param digests the digest of each of its tensors, if they were computed
  * @param model the model itself, if it is at hand: its fingerprint is computed when the patch is saved

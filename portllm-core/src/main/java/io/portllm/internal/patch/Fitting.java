@@ -95,15 +95,14 @@ final class Fitting {
     }
     String embedding = embeddings.embedding().get();
     String head = embeddings.head().orElseThrow();
-    Delta embeddingDelta = deltas.get(embedding);
-    Delta headDelta = deltas.get(head);
+    Delta embeddingDelta = isChanged(embedding) ? deltas.get(embedding) : null;
+    Delta headDelta = isChanged(head) ? deltas.get(head) : null;
     if (embeddingDelta == null && headDelta == null) {
       return deltas;
     }
     Tying old = patch.base().map(PatchBase::tying).orElse(Tying.UNKNOWN);
     if (embeddings.tying() == Tying.TIED) {
-      boolean wasTied = old == Tying.TIED || (old == Tying.UNKNOWN && headDelta == null && Rows.only(embeddingDelta));
-      if (wasTied && embeddingDelta != null) {
+      if (isOneMatrix(old, embeddingDelta, headDelta)) {
         // One matrix then and now: its change goes once to each place where the new base stores it.
         if (embeddings.headStored()) {
           deltas.put(head, embeddingDelta);
@@ -113,16 +112,32 @@ final class Fitting {
       } else {
         refuseUnless(
             Allow.TIED_EMBEDDINGS,
-            embeddingDelta != null ? embedding : head,
+            headDelta != null ? head : embedding,
             "is changed by the patch on its own, but the new base uses one matrix as embedding and head");
       }
-    } else if (old == Tying.TIED && embeddings.headStored() && headDelta == null) {
+    } else if (old == Tying.TIED && embeddings.headStored()) {
       refuseUnless(
           Allow.TIED_EMBEDDINGS,
           head,
           "was the embedding itself in the model that the patch was made on, but is a matrix of its own in the new base");
     }
     return deltas;
+  }
+
+  /** Whether the two changes are those of one matrix, stored once or twice, so that the embedding's is both. */
+  private static boolean isOneMatrix(Tying old, Delta embedding, Delta head) {
+    if (embedding == null) {
+      return false;
+    }
+    return head == null
+        ? old == Tying.TIED || old == Tying.UNKNOWN && Rows.only(embedding)
+        // Adapters change embedding and head each in its own way even where they are one matrix.
+        : old == Tying.TIED && isOfStoredWeights(embedding) && isOfStoredWeights(head);
+  }
+
+  private static boolean isOfStoredWeights(Delta delta) {
+    return delta.isAdditive()
+        && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Dense || term.delta() instanceof Delta.Difference);
   }
 
   private boolean isHead(String tensor) {
@@ -148,6 +163,10 @@ final class Fitting {
       return;
     }
     TensorInfo target = found.get();
+    if (delta instanceof Delta.Replacement && isAddition(name)
+        && !refuseUnless(Allow.EXTRA_TENSORS, name, "is added by the patch, but the new base has one of its own")) {
+      return;
+    }
     Optional<String> scales = Quantised.scalesOf(newBase, target);
     if (scales.isPresent()) {
       mismatches.add(Mismatch.of(name, target.dtype() + " weights scaled by " + Names.quote(scales.get()) + " cannot be changed"));
