@@ -161,9 +161,16 @@ public sealed interface Delta {
    * applied or saved.
    *
    * @param tuned the tensor of the fine-tuned model
-   * @param base the tensor of its base
+   * @param base the tensor of its base, of the same type
    */
   record Unchanged(Tensor tuned, Tensor base) implements Delta {
+    public Unchanged {
+      if (tuned.info().dtype() != base.info().dtype() || base.info().dtype().isArithmetic()) {
+        throw new IllegalArgumentException(
+            "types must be one that cannot be added but were " + tuned.info().dtype() + " and " + base.info().dtype());
+      }
+    }
+
     @Override
     public Shape shape() {
       return base.info().shape();

@@ -107,6 +107,12 @@ class DeltaTest {
   }
 
   @Test
+  void onlyWhatCannotBeAddedIsDemandedUnchanged() {
+    refused("types must be one that cannot be added but were F32 and F32", () -> new Delta.Unchanged(floats(2), floats(2)));
+    refused("types must be one that cannot be added but were F32 and I32", () -> new Delta.Unchanged(floats(2), integers(Shape.of(2))));
+  }
+
+  @Test
   void replacementsAndDemandsAreNotAdditive() {
     assertFalse(new Delta.Replacement(floats(2)).isAdditive());
     assertFalse(new Delta.RowReplacement(rows(0), floats(1, 2), Shape.of(1, 2)).isAdditive());

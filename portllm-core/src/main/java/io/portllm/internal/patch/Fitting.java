@@ -3,6 +3,7 @@ package io.portllm.internal.patch;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import io.portllm.Allow;
+import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
@@ -15,7 +16,6 @@ import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -62,7 +62,7 @@ final class Fitting {
 
   /** Compares what the patch does not touch; what it touches is compared where it is fitted. */
   private void compareBases(PatchBase base) {
-    Map<String, TensorInfo> old = new HashMap<>();
+    Map<String, TensorInfo> old = new LinkedHashMap<>();
     base.tensors().forEach(tensor -> old.put(tensor.name(), tensor));
     boolean bothTied = base.tying() == Tying.TIED && embeddings.tying() == Tying.TIED;
     for (TensorInfo theirs : newBase.tensors()) {
@@ -146,9 +146,8 @@ final class Fitting {
 
   private void fit(String name, Delta delta) {
     Optional<TensorInfo> found = newBase.find(name);
-    if (delta instanceof Delta.Unchanged) {
-      // Only a type without arithmetic needs the check, which then reads the same range of all three.
-      found.filter(target -> !target.dtype().isArithmetic()).ifPresent(target -> changes.put(name, delta));
+    if (delta instanceof Delta.Unchanged demand) {
+      found.ifPresent(target -> fit(target, demand));
       return;
     }
     if (found.isEmpty()) {
@@ -174,6 +173,16 @@ final class Fitting {
       mismatches.add(Mismatch.of(name, "is " + target.dtype() + " in the new base, which cannot be changed"));
     } else if (fits(name, delta, target.shape())) {
       changes.put(name, delta);
+    }
+  }
+
+  /** The demand is checked as the new base's tensor is read, which works on the same range of all three if their types are one. */
+  private void fit(TensorInfo target, Delta.Unchanged demand) {
+    DType type = demand.base().info().dtype();
+    if (target.dtype() == type) {
+      changes.put(target.name(), demand);
+    } else {
+      mismatches.add(Mismatch.of(target.name(), "is " + type + " in the model that the patch was made on and " + target.dtype() + " in the new base"));
     }
   }
 
