@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * What a patch remembers of the model it was made on.
@@ -40,11 +41,14 @@ public record PatchBase(
     return new PatchBase(Names.last(base.name()), Optional.empty(), Embeddings.tying(base), base.tensors(), Map.of(), Optional.of(base));
   }
 
-  /** Whether {@code other} describes the same model, whether or not either has its fingerprint or has the model at hand. */
+  /**
+   * Whether {@code other} describes the same model, in whatever order its tensors are and whether or not either has its fingerprint or
+   * has the model at hand.
+   */
   public boolean describesSameModelAs(PatchBase other) {
     return name.equals(other.name)
         && tying == other.tying
-        && tensors.equals(other.tensors)
+        && Set.copyOf(tensors).equals(Set.copyOf(other.tensors))
         && (fingerprint.isEmpty() || other.fingerprint.isEmpty() || fingerprint.equals(other.fingerprint));
   }
 

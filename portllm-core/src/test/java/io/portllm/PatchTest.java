@@ -2,6 +2,7 @@ package io.portllm;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -9,6 +10,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.testing.MemoryModel;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -108,6 +111,21 @@ class PatchTest {
   void patchesOfDifferentBasesHaveNoCommonOne() {
     assertEquals(Optional.empty(), patch.plus(Patch.from(tuned, newBase)).base());
     assertEquals(Optional.empty(), patch.plus(dense("x", 1, 2)).base());
+  }
+
+  @Test
+  void aBaseIsTheSameInWhateverOrderItsTensorsAre() throws IOException {
+    PatchBase known = PatchBase.of(base);
+    List<TensorInfo> turned = new ArrayList<>(base.tensors());
+    Collections.reverse(turned);
+    PatchBase loaded = new PatchBase("base", Optional.of(Fingerprint.of(base).digest()), known.tying(), turned, Map.of(), Optional.empty());
+    assertTrue(known.describesSameModelAs(loaded));
+    assertTrue(loaded.describesSameModelAs(known));
+    assertEquals(Optional.of(known), patch.plus(Patch.of(patch.deltas(), Optional.of(loaded), "loaded")).base());
+    assertFalse(known.describesSameModelAs(new PatchBase("other", Optional.empty(), known.tying(), turned, Map.of(), Optional.empty())));
+    assertFalse(known.describesSameModelAs(new PatchBase("base", Optional.empty(), Tying.TIED, turned, Map.of(), Optional.empty())));
+    assertFalse(known.describesSameModelAs(new PatchBase("base", Optional.empty(), known.tying(), turned.subList(1, 3), Map.of(), Optional.empty())));
+    assertFalse(loaded.describesSameModelAs(known.with(Fingerprint.of(tuned))));
   }
 
   @Test

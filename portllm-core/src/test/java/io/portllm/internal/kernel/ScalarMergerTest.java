@@ -63,7 +63,7 @@ class ScalarMergerTest {
   @EnumSource(value = DType.class, names = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
   void productsAreAddedWhereverTheirRunStartsAndEnds(DType type) {
     for (int length : LENGTHS) {
-      for (int rank : new int[] {1, 17}) {
+      for (int rank : new int[] {1, 3, 4, 6, 17}) {
         for (int columns : new int[] {1, 5, 1000, 5000}) {
           int start = random.nextInt(length);
           int count = 1 + random.nextInt(length - start);
