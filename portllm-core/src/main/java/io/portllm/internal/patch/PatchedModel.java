@@ -81,6 +81,11 @@ public final class PatchedModel implements ModelVersion {
     return newBase;
   }
 
+  /** Every version that reading this one reads, itself patched or not. */
+  public Set<ModelVersion> inputs() {
+    return Collections.unmodifiableSet(inputs);
+  }
+
   /** Whether the tensor of this name differs from the new base's. */
   public boolean changes(String tensor) {
     Delta delta = changes.get(tensor);
