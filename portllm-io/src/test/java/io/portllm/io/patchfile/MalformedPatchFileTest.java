@@ -235,7 +235,7 @@ class MalformedPatchFileTest {
     changed.put("portllm.deltas", json("{'w': {'shape': [4, 3], 'terms': [{'kind': 'dense', 'factor': 1}, {'kind': 'dense', 'factor': 1}]}}"));
     refused(
         "PF-SHAPE",
-        "tensor 'w' is [4, 3], but one of its changes is [3, 4]",
+        "tensor 'w': terms must change one tensor but change [4, 3] and [3, 4]",
         tensors(changed).random("w.0.delta", DType.F32, 1, 1, 4, 3).random("w.1.delta", DType.F32, 1, 1, 3, 4));
     refused(
         "PF-SHAPE",
