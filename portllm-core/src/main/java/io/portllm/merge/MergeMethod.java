@@ -105,6 +105,9 @@ public sealed interface MergeMethod {
    * @param combination how the rest is added up; the paper's is {@link Combination#ELECTED_MEAN}
    */
   record Della(double density, double window, long seed, Combination combination) implements MergeMethod {
+    /** One tenth: a difference that shows, and room for densities down to 0.06. */
+    public static final double DEFAULT_WINDOW = 0.1;
+
     public Della {
       requireDensity(density);
       if (density < 1 && !(window >= 0 && density - window / 2 > 0 && density + window / 2 <= 1)) {
