@@ -43,7 +43,6 @@ public final class CheckpointWriter {
   /** Bytes of the output that one thread computes and writes at a time. */
   private static final int CHUNK_BYTES = 4 << 20;
 
-  private static final String SINGLE_FILE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 
   private final ModelVersion model;
@@ -187,13 +186,8 @@ public final class CheckpointWriter {
     }
   }
 
-  /** Loaders find one file that is called {@value #SINGLE_FILE} by itself, and all others by the index alone. */
   private boolean hasIndex() {
-    if (model.shards().size() > 1) {
-      return true;
-    }
-    boolean listed = origin() instanceof SafetensorsModel files && Files.exists(files.path().resolve(INDEX));
-    return listed && !Iterables.getOnlyElement(model.shards()).fileName().equals(SINGLE_FILE);
+    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.isIndexed();
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
