@@ -49,12 +49,14 @@ public final class DeltaValues {
     this.shared = shared;
     if (!delta.isAdditive()) {
       throw new IllegalStateException(
-          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; extract the patch against its base to get a difference");
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; "
+              + "extract the patch against its base to get a difference");
     }
     for (Delta.Term term : Terms.of(delta)) {
       if (term.delta() instanceof Delta.Computed computed && computed.change().dependsOnWeights() && computed.frozenOn().isEmpty()) {
         throw new IllegalStateException(
-            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; freeze it on its base");
+            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; "
+                + "freeze it on its base");
       }
     }
   }
