@@ -5,12 +5,14 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.google.common.collect.Iterables;
 import com.google.common.io.Closer;
+import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.patch.ExactBase;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
@@ -33,6 +35,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.stream.IntStream;
 
 /** Writes a model version as a folder or a single file. */
 public final class CheckpointWriter {
@@ -84,6 +88,7 @@ public final class CheckpointWriter {
   private WriteReport writeFile(Path target) throws IOException {
     try (Output output = new Output(target, false, options.overwrites())) {
       requireRoom(target);
+      requireExactBases();
       writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
       model.verifyUnchanged();
       output.commit();
@@ -95,6 +100,7 @@ public final class CheckpointWriter {
     refuseAroundInputs(target);
     try (Output output = new Output(target, true, options.overwrites())) {
       requireRoom(target);
+      requireExactBases();
       Path folder = output.temporary();
       Map<Path, Shard> files = new LinkedHashMap<>();
       for (Shard shard : model.shards()) {
@@ -115,6 +121,37 @@ public final class CheckpointWriter {
       output.commit();
     }
     return report(target);
+  }
+
+  /** Compares the models that exact patches are applied to with those that they were made on, before anything is written. */
+  private void requireExactBases() throws IOException {
+    for (ModelVersion at = model; at instanceof PatchedModel patched; at = patched.newBase()) {
+      if (patched.exactBase().isPresent()) {
+        requireExactBase(patched.exactBase().get());
+      }
+    }
+  }
+
+  private void requireExactBase(ExactBase base) throws IOException {
+    List<TensorInfo> tensors = base.tensors();
+    Progress progress = new Progress(options.progress(), tensors.stream().mapToLong(TensorInfo::bytes).sum());
+    // A tensor before the first that is known to differ is always compared, so that the one named does not depend on threads.
+    ConcurrentSkipListMap<Integer, Mismatch> mismatches = new ConcurrentSkipListMap<>();
+    List<Integer> numbers = IntStream.range(0, tensors.size()).boxed().toList();
+    Parallel.run(
+        options,
+        Iterables.transform(
+            numbers,
+            i ->
+                () -> {
+                  if (mismatches.headMap(i).isEmpty()) {
+                    base.compare(tensors.get(i).name()).ifPresent(mismatch -> mismatches.put(i, mismatch));
+                    progress.add(tensors.get(i).bytes());
+                  }
+                }));
+    if (!mismatches.isEmpty()) {
+      throw base.refusal(mismatches.firstEntry().getValue());
+    }
   }
 
   private void writeShards(Map<Path, Shard> files) throws IOException {
