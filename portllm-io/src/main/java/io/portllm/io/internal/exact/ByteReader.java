@@ -8,7 +8,7 @@ import java.nio.ByteOrder;
 final class ByteReader {
   private static final VarHandle LONGS = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
-  /** Room after the limit: 64 bits are looked at wherever a few are read. */
+  /** Room after the limit: 64 bits are looked at wherever a few are read, and two words of 16 before it is known that they are there. */
   static final int SLACK = 8;
 
   final byte[] bytes;
@@ -73,14 +73,29 @@ final class ByteReader {
     if (count > 8L * limit - bit) {
       throw new BrokenBlockException("the bits of " + what + " end early");
     }
-    return uncheckedBits(count);
-  }
-
-  /** Reads bits, at most 32, of which the caller knows that they are there. */
-  long uncheckedBits(int count) {
-    long value = (long) LONGS.get(bytes, (int) (bit >>> 3)) >>> (bit & 7) & (1L << count) - 1;
+    long value = peekBits() & (1L << count) - 1;
     bit += count;
     return value;
+  }
+
+  /** The bits from here on, the next one lowest, of which at least 57 count; those past the limit are anything. */
+  long peekBits() {
+    return bitsAt(bytes, bit);
+  }
+
+  /** The bits of {@code bytes} from number {@code bit} on, the next one lowest, of which at least 57 count. */
+  static long bitsAt(byte[] bytes, long bit) {
+    return (long) LONGS.get(bytes, (int) (bit >>> 3)) >>> (bit & 7);
+  }
+
+  /** The number of the next bit. */
+  long bit() {
+    return bit;
+  }
+
+  /** Goes on with another bit. */
+  void seekBit(long number) {
+    bit = number;
   }
 
   /** Goes on with the byte after the last bit that was read; the bits left over must be clear. */

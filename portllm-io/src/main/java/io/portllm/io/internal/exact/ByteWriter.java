@@ -1,7 +1,13 @@
 package io.portllm.io.internal.exact;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
+
 /** Bytes and bits, written one after the other into an array that is large enough. Bits fill bytes from the lowest on. */
 final class ByteWriter {
+  private static final VarHandle INTS = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
+
   final byte[] bytes;
   private int position;
   private long pending;
@@ -42,23 +48,24 @@ final class ByteWriter {
     put(rest);
   }
 
-  /** Writes the lowest {@code count} bits of {@code value}, the others being clear; at most 32. */
+  /** Writes the lowest {@code count} bits of {@code value}, the others being clear; at most 32. {@link #endBits} must follow the last. */
   void putBits(long value, int count) {
     pending |= value << pendingBits;
     pendingBits += count;
-    while (pendingBits >= 8) {
-      put((int) pending);
-      pending >>>= 8;
-      pendingBits -= 8;
+    if (pendingBits >= 32) {
+      INTS.set(bytes, position, (int) pending);
+      position += 4;
+      pending >>>= 32;
+      pendingBits -= 32;
     }
   }
 
   /** Fills the last byte of bits with zeros. */
   void endBits() {
-    if (pendingBits > 0) {
+    for (; pendingBits > 0; pendingBits -= 8) {
       put((int) pending);
+      pending >>>= 8;
     }
-    pending = 0;
     pendingBits = 0;
   }
 }

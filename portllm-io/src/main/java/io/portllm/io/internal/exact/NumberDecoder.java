@@ -2,8 +2,6 @@ package io.portllm.io.internal.exact;
 
 /** Reads what {@link NumberEncoder} writes. */
 final class NumberDecoder {
-  private static final String BITS = "numbers";
-
   private final SymbolDecoder decoder = new SymbolDecoder();
   private final byte[] symbols;
 
@@ -23,7 +21,7 @@ final class NumberDecoder {
     for (int i = 0; i < count; i++) {
       int symbol = symbols[i] & 0xff;
       most = Math.max(most, symbol);
-      bits += NumberEncoder.bits(symbol);
+      bits += NumberEncoder.BITS[symbol];
     }
     if (most >= 4 * width) {
       throw new BrokenBlockException("a number has more than " + width + " bits");
@@ -32,16 +30,21 @@ final class NumberDecoder {
       throw new BrokenBlockException("expected " + bits + " bits of numbers but " + in.remaining() + " bytes are left");
     }
     in.startBits();
+    long bit = in.bit();
+    byte[] bytes = in.bytes;
     for (int i = 0; i < count; i++) {
       int symbol = symbols[i] & 0xff;
-      if (symbol < 16) {
-        numbers[i] = symbol;
-        continue;
+      int size = NumberEncoder.BITS[symbol];
+      long rest;
+      if (size > 32) {
+        rest = ByteReader.bitsAt(bytes, bit) & 0xffffffffL | (ByteReader.bitsAt(bytes, bit + 32) & (1L << size - 32) - 1) << 32;
+      } else {
+        rest = ByteReader.bitsAt(bytes, bit) & (1L << size) - 1;
       }
-      int size = NumberEncoder.bits(symbol);
-      long low = size > 32 ? in.uncheckedBits(32) | in.uncheckedBits(size - 32) << 32 : in.uncheckedBits(size);
-      numbers[i] = NumberEncoder.least(symbol) | low;
+      numbers[i] = NumberEncoder.LEAST[symbol] | rest;
+      bit += size;
     }
-    in.endBits(BITS);
+    in.seekBit(bit);
+    in.endBits("numbers");
   }
 }

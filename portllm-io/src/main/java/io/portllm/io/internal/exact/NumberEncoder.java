@@ -7,6 +7,18 @@ package io.portllm.io.internal.exact;
  * The symbols come first, as {@link SymbolEncoder} writes them; then the bits of all numbers.
  */
 final class NumberEncoder {
+  /** By symbol: how many more bits its numbers have. */
+  static final int[] BITS = new int[256];
+  /** By symbol: the least of its numbers. */
+  static final long[] LEAST = new long[256];
+
+  static {
+    for (int symbol = 0; symbol < 256; symbol++) {
+      BITS[symbol] = symbol < 16 ? 0 : (symbol >>> 2) - 2;
+      LEAST[symbol] = symbol < 16 ? symbol : (4L | symbol & 3) << BITS[symbol];
+    }
+  }
+
   private final SymbolEncoder encoder;
   private final byte[] symbols;
   private long[] numbers;
@@ -20,21 +32,9 @@ final class NumberEncoder {
 
   /** The symbol of a number. */
   static int symbol(long number) {
-    if (Long.compareUnsigned(number, 16) < 0) {
-      return (int) number;
-    }
-    int e = 63 - Long.numberOfLeadingZeros(number);
-    return (e << 2) + (int) (number >>> e - 2 & 3);
-  }
-
-  /** How many more bits the numbers of a symbol have. */
-  static int bits(int symbol) {
-    return symbol < 16 ? 0 : (symbol >>> 2) - 2;
-  }
-
-  /** The least number of a symbol. */
-  static long least(int symbol) {
-    return symbol < 16 ? symbol : (4L | symbol & 3) << bits(symbol);
+    int e = 63 - Long.numberOfLeadingZeros(number | 8);
+    int large = (e << 2) + (int) (number >>> e - 2 & 3);
+    return number >>> 4 == 0 ? (int) number : large;
   }
 
   /** Looks at {@code count} numbers, at least one, which must not change before {@link #write}. Returns what they cost in bits. */
@@ -45,7 +45,7 @@ final class NumberEncoder {
     for (int i = 0; i < count; i++) {
       int symbol = symbol(numbers[i]);
       symbols[i] = (byte) symbol;
-      bits += bits(symbol);
+      bits += BITS[symbol];
     }
     return bits + encoder.prepare(symbols, count);
   }
@@ -54,12 +54,14 @@ final class NumberEncoder {
   void write(ByteWriter out) {
     encoder.write(out);
     for (int i = 0; i < count; i++) {
-      int bits = bits(symbols[i] & 0xff);
+      int symbol = symbols[i] & 0xff;
+      int bits = BITS[symbol];
+      long rest = numbers[i] - LEAST[symbol];
       if (bits > 32) {
-        out.putBits(numbers[i] & 0xffffffffL, 32);
-        out.putBits(numbers[i] >>> 32 & (1L << bits - 32) - 1, bits - 32);
-      } else if (bits > 0) {
-        out.putBits(numbers[i] & (1L << bits) - 1, bits);
+        out.putBits(rest & 0xffffffffL, 32);
+        out.putBits(rest >>> 32, bits - 32);
+      } else {
+        out.putBits(rest, bits);
       }
     }
     out.endBits();

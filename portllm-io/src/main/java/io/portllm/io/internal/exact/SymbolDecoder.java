@@ -66,40 +66,33 @@ final class SymbolDecoder {
     in.skip(2 * words, "words");
     int end = at + 2 * words;
     byte[] bytes = in.bytes;
-    int i = 0;
-    for (; i + 1 < count; i += 2) {
+    int[] slots = this.slots;
+    // Whether a state takes in a word cannot be foretold, so that a branch would often be mispredicted: the next word is always read,
+    // and shifted in by 16 bits or none.
+    for (int i = 0; i + 1 < count; i += 2) {
       int slot = slots[even & SCALE - 1];
       symbols[i] = (byte) (slot >>> 24);
       even = (slot >>> 12 & SCALE - 1) * (even >>> SCALE_BITS) + (slot & SCALE - 1);
-      if (even < LOWEST_STATE) {
-        if (at == end) {
-          throw endsEarly();
-        }
-        even = even << 16 | bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8;
-        at += 2;
-      }
+      int lacks = even - LOWEST_STATE >> 31;
+      even = even << (lacks & 16) | (bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8) & lacks;
+      at -= 2 * lacks;
       slot = slots[odd & SCALE - 1];
       symbols[i + 1] = (byte) (slot >>> 24);
       odd = (slot >>> 12 & SCALE - 1) * (odd >>> SCALE_BITS) + (slot & SCALE - 1);
-      if (odd < LOWEST_STATE) {
-        if (at == end) {
-          throw endsEarly();
-        }
-        odd = odd << 16 | bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8;
-        at += 2;
+      lacks = odd - LOWEST_STATE >> 31;
+      odd = odd << (lacks & 16) | (bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8) & lacks;
+      at -= 2 * lacks;
+      if (at > end) {
+        throw new BrokenBlockException("the words end before the symbols");
       }
     }
-    if (i < count) {
+    if ((count & 1) == 1) {
       int slot = slots[even & SCALE - 1];
-      symbols[i] = (byte) (slot >>> 24);
+      symbols[count - 1] = (byte) (slot >>> 24);
       even = (slot >>> 12 & SCALE - 1) * (even >>> SCALE_BITS) + (slot & SCALE - 1);
-      if (even < LOWEST_STATE) {
-        if (at == end) {
-          throw endsEarly();
-        }
-        even = even << 16 | bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8;
-        at += 2;
-      }
+      int lacks = even - LOWEST_STATE >> 31;
+      even = even << (lacks & 16) | (bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8) & lacks;
+      at -= 2 * lacks;
     }
     if (at != end || even != LOWEST_STATE || odd != LOWEST_STATE) {
       throw new BrokenBlockException("the symbols do not end where their words end");
@@ -115,9 +108,5 @@ final class SymbolDecoder {
       throw new BrokenBlockException("a state must be 2^15 to 2^31 - 1 but is " + Integer.toUnsignedLong(state));
     }
     return state;
-  }
-
-  private static BrokenBlockException endsEarly() {
-    return new BrokenBlockException("the words end before the symbols");
   }
 }

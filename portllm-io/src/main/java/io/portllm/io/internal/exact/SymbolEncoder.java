@@ -153,29 +153,27 @@ final class SymbolEncoder {
     int even = LOWEST_STATE;
     int odd = LOWEST_STATE;
     int at = words.length;
-    // Backwards, because the decoder undoes the last step first.
+    // Backwards, because the decoder undoes the last step first. Whether a state sheds a word cannot be foretold, so that a branch would
+    // often be mispredicted: its lower half is always stored, and dropped by a shift of 16 bits or none.
     int i = count - 1;
     if ((i & 1) == 0) {
       int s = symbols[i--] & 0xff;
-      if (mustShed(even, s)) {
-        words[--at] = (short) even;
-        even >>>= 16;
-      }
-      even = step(even, s);
+      words[at - 1] = (short) even;
+      int sheds = (frequency[s] << 31 - SCALE_BITS) - 1 - even >> 31;
+      even = step(even >>> (sheds & 16), s);
+      at += sheds;
     }
     for (; i > 0; i -= 2) {
       int s = symbols[i] & 0xff;
-      if (mustShed(odd, s)) {
-        words[--at] = (short) odd;
-        odd >>>= 16;
-      }
-      odd = step(odd, s);
+      words[at - 1] = (short) odd;
+      int sheds = (frequency[s] << 31 - SCALE_BITS) - 1 - odd >> 31;
+      odd = step(odd >>> (sheds & 16), s);
+      at += sheds;
       s = symbols[i - 1] & 0xff;
-      if (mustShed(even, s)) {
-        words[--at] = (short) even;
-        even >>>= 16;
-      }
-      even = step(even, s);
+      words[at - 1] = (short) even;
+      sheds = (frequency[s] << 31 - SCALE_BITS) - 1 - even >> 31;
+      even = step(even >>> (sheds & 16), s);
+      at += sheds;
     }
     out.putVarint(words.length - at);
     putInt(out, even);
@@ -184,10 +182,6 @@ final class SymbolEncoder {
       out.put(words[at]);
       out.put(words[at] >>> 8);
     }
-  }
-
-  private boolean mustShed(int state, int symbol) {
-    return state >= (long) frequency[symbol] << 31 - SCALE_BITS;
   }
 
   private int step(int state, int symbol) {
