@@ -62,7 +62,8 @@ public final class PatchFile implements AutoCloseable {
    * give identical files.
    *
    * <p>Goes through everything the patch is made of twice: once to leave out tensors that did not change, to find the least type that
-   * holds the differences exactly and to compute the base's fingerprint, and once to write. The listener is told of each pass.
+   * holds the differences exactly, how long the payloads of exact changes are and the base's fingerprint, and once to write. The listener
+   * is told of each pass.
    *
    * @param patch what to write; its models must be open
    * @param file the file to make; its name must end in {@code .safetensors}

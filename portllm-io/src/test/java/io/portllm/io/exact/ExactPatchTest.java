@@ -20,6 +20,7 @@ import io.portllm.io.MalformedModelException;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteOptions;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -27,10 +28,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -51,7 +54,7 @@ class ExactPatchTest {
     for (DType type : DType.values()) {
       byte[] bytes = new byte[8 * 12 * type.bits() / 8];
       random.nextBytes(bytes);
-      model.with(type.name().toLowerCase(java.util.Locale.ROOT), type, bytes, 8, 12);
+      model.with(type.name().toLowerCase(Locale.ROOT), type, bytes, 8, 12);
     }
     return model.with("empty", DType.F32, new byte[0], 0, 7).with("scalar", DType.BF16, new byte[] {1, (byte) seed});
   }
@@ -268,7 +271,7 @@ class ExactPatchTest {
           ModelVersion applied = patch.applyTo(base);
           Map<String, String> expected = StoredModel.contents(tuned);
           AtomicReference<Throwable> failure = new AtomicReference<>();
-          List<Thread> threads = java.util.stream.IntStream.range(0, 4).mapToObj(i -> new Thread(() -> {
+          List<Thread> threads = IntStream.range(0, 4).mapToObj(i -> new Thread(() -> {
             try {
               assertEquals(expected, StoredModel.contents(applied));
             } catch (Throwable e) {
@@ -493,5 +496,29 @@ class ExactPatchTest {
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putLong(0, bytes.length - 8 - data);
     Files.write(file("bad"), bytes);
     return assertThrows(MalformedModelException.class, () -> PatchFile.open(file("bad")).close()).rule();
+  }
+
+  /** A file of format version 1, made by this test once; its source is the two models below. */
+  @Test
+  void filesOfTheFirstVersionKeepLoadingAndAreStillWrittenAlike() throws IOException {
+    byte[] weights = random(6000, 3);
+    byte[] golden;
+    try (InputStream stored = getClass().getResourceAsStream("/golden/exact.patch.safetensors")) {
+      golden = stored.readAllBytes();
+    }
+    withPatch(
+        everyType(1).with("dense", DType.BF16, weights, 3000).with("sparse", DType.F32, weights, 1500).with("gone", DType.U8, weights, 6000),
+        everyType(2)
+            .with("dense", DType.BF16, perturbed(weights, 2, 1, 4), 3000)
+            .with("sparse", DType.F32, perturbed(weights, 4, 30, 4), 1500)
+            .with("gone", DType.U8, Arrays.copyOf(weights, 100), 10, 10),
+        (base, tuned, patch) -> {
+          assertArrayEquals(golden, Files.readAllBytes(file("patch")));
+          Files.write(file("golden"), golden);
+          try (PatchFile opened = PatchFile.open(file("golden"))) {
+            assertEquals(StoredModel.contents(tuned), StoredModel.contents(opened.patch().applyTo(base)));
+            assertEquals(StoredModel.contents(base), StoredModel.contents(opened.patch().inverse().applyTo(tuned)));
+          }
+        });
   }
 }
