@@ -26,7 +26,8 @@ final class DiffCommand implements Callable<Integer> {
 
   @Option(
       names = "--exact",
-      description = "Write every bit that changed: the patch then fits the base alone, makes the fine-tuned model bit for bit, and can be undone.")
+      description =
+          "Write every bit that changed: the patch then fits the base alone, makes the fine-tuned model bit for bit, and can be undone.")
   private boolean exact;
 
   @Mixin private PatchOptions patchOptions;

@@ -276,7 +276,8 @@ class CommandTest {
     Result result = run("undo", model("climbs-full"), "--patch", patch, "-o", folder.resolve("out"));
     assertEquals(1, result.exitCode());
     assertEquals(
-        "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(), result.err());
+        "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(),
+        result.err());
     assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
   }
 }

@@ -54,7 +54,8 @@ final class ExactPayload {
    * @param given the tensor to start from, of the type and shape of {@code made}; empty to start from zeros
    * @param coders coders that are free, which this adds to
    */
-  static ExactPayload survey(Optional<Tensor> given, Tensor made, ConcurrentLinkedQueue<Coder> coders, Progress progress) throws IOException {
+  static ExactPayload survey(Optional<Tensor> given, Tensor made, ConcurrentLinkedQueue<Coder> coders, Progress progress)
+      throws IOException {
     ExactPayload payload = new ExactPayload(given, made, coders);
     Coder coder = payload.lend();
     try {

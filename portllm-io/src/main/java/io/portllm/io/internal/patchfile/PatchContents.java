@@ -103,7 +103,8 @@ public final class PatchContents implements ModelVersion {
     }
     ExactPayloads found = survey.exact(tensor);
     if (found == null) {
-      throw new IllegalStateException("the exact change of tensor " + Names.quote(tensor) + " is of an unknown kind, which a patch file cannot hold");
+      throw new IllegalStateException(
+          "the exact change of tensor " + Names.quote(tensor) + " is of an unknown kind, which a patch file cannot hold");
     }
     if (found.isEmpty()) {
       return;
