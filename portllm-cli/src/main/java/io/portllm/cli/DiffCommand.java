@@ -1,9 +1,12 @@
 package io.portllm.cli;
 
+import io.portllm.Patch;
+import io.portllm.compress.Compressed;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,6 +27,7 @@ final class DiffCommand implements Callable<Integer> {
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private CompressOptions compressOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -31,11 +35,17 @@ final class DiffCommand implements Callable<Integer> {
     return fineTuned.with(
         common.mergeOptions(),
         patch -> {
+          Patch chosen = patchOptions.on(patch);
+          Optional<Compressed> compressed = compressOptions.on(chosen, common);
           WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
+            report = PatchFile.write(compressed.map(Compressed::patch).orElse(chosen), output, common.writeOptions(progress));
           }
-          Reports.print(spec.commandLine().getOut(), report, common.json);
+          if (compressed.isPresent()) {
+            Reports.print(spec.commandLine().getOut(), report, compressed.get(), common.json);
+          } else {
+            Reports.print(spec.commandLine().getOut(), report, common.json);
+          }
           return 0;
         });
   }

@@ -1,0 +1,2 @@
+/** Selection of the largest values without sorting. For internal use only. */
+package io.portllm.internal.select;
