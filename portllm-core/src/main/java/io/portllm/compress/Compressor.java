@@ -71,7 +71,7 @@ public final class Compressor {
   }
 
   /**
-   * Compresses a patch. Reads all its changes a few times, in parts: memory does not grow with the model, but for 20 bytes for each
+   * Compresses a patch. Reads all its changes a few times, in parts: memory does not grow with the model, but for 16 bytes for each
    * 32,768 weights where density is limited. Changes of zero are left out; replacements stay as they are.
    *
    * @return the patch, and the exact error of each tensor

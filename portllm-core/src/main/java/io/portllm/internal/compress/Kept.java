@@ -4,91 +4,69 @@ import static io.portllm.Delta.Sparse.BLOCK;
 
 import io.portllm.internal.codes.PositionLayout;
 import io.portllm.internal.kernel.StoredDifference;
-import io.portllm.internal.patch.FloatSource;
-import io.portllm.internal.select.RadixSelect;
-import io.portllm.internal.select.RadixSelect.Threshold;
+import io.portllm.internal.merge.Cut;
+import io.portllm.internal.merge.Elements;
+import io.portllm.internal.merge.Selection;
 import java.io.IOException;
 import java.util.Arrays;
 
 /**
- * The values of largest magnitude of a list, as a list of their own in the order in which they stand. Of values of just the threshold's
- * magnitude the first ones are kept.
+ * The values of largest magnitude of a list, as a list of their own in the order in which they stand. Of values of equal magnitude
+ * the first rank highest.
  *
- * <p>Holds 20 bytes for each block of {@value io.portllm.Delta.Sparse#BLOCK} values; the values are read anew each time.
+ * <p>Holds 16 bytes for each block of {@value io.portllm.Delta.Sparse#BLOCK} values; the values are read anew each time.
  */
-final class Kept implements FloatSource {
-  private final FloatSource source;
-  private final long elements;
-  private final Threshold threshold;
+final class Kept implements Elements {
+  private final Elements source;
+  private final Cut cut;
   private final long[] values;
   private final long[] gapBytes;
-  private final int[] ties;
   private StoredDifference.Facts facts = StoredDifference.Facts.NONE;
 
-  private Kept(FloatSource source, long elements, Threshold threshold) {
+  private Kept(Elements source, Cut cut) {
     this.source = source;
-    this.elements = elements;
-    this.threshold = threshold;
-    int blocks = Math.toIntExact(PositionLayout.blocks(elements));
+    this.cut = cut;
+    int blocks = Math.toIntExact(PositionLayout.blocks(source.count()));
     this.values = new long[blocks + 1];
     this.gapBytes = new long[blocks + 1];
-    this.ties = new int[blocks];
   }
 
-  /** The {@code k} values of largest magnitude among {@code elements}, but none that are zero. Reads all values three times. */
-  static Kept of(FloatSource source, long elements, long k) throws IOException {
-    RadixSelect select = new RadixSelect(k);
-    Statistics.forEachBlock(source, elements, select::add);
-    select.endFirstPass();
-    Statistics.forEachBlock(source, elements, select::add);
-    Threshold found = select.threshold();
-    Kept kept = new Kept(source, elements, found.bits() == 0 ? new Threshold(0, 0) : found);
-    kept.count();
+  /** The {@code k} values of largest magnitude, but none that are zero. Goes through all values three or four times. */
+  static Kept of(Elements source, long k) throws IOException {
+    Kept kept = new Kept(source, Selection.top(source, k).get(0));
+    for (int block = 0; block < kept.blocks(); block++) {
+      kept.survey(block);
+    }
     return kept;
   }
 
-  private void count() throws IOException {
-    long left = threshold.ties();
-    for (int block = 0; block < ties.length; block++) {
-      float[] all = block(block);
-      int equal = 0;
-      for (float value : all) {
-        equal += magnitude(value) == threshold.bits() ? 1 : 0;
-      }
-      ties[block] = (int) Math.min(left, equal);
-      left -= ties[block];
-      int[] positions = positions(block, all);
-      values[block + 1] = values[block] + positions.length;
-      int bytes = 0;
-      int next = 0;
-      float[] kept = new float[positions.length];
-      for (int i = 0; i < positions.length; i++) {
-        bytes += 1 + (positions[i] - next) / PositionLayout.SKIP;
-        next = positions[i] + 1;
-        kept[i] = all[positions[i]];
-      }
-      gapBytes[block + 1] = gapBytes[block] + bytes;
-      facts = facts.and(StoredDifference.examine(kept, kept.length));
+  private void survey(int block) throws IOException {
+    float[] all = block(block);
+    int[] positions = positions(block, all);
+    long bytes = positions.length;
+    int next = 0;
+    float[] kept = new float[positions.length];
+    for (int i = 0; i < positions.length; i++) {
+      bytes += (positions[i] - next) / PositionLayout.SKIP;
+      next = positions[i] + 1;
+      kept[i] = all[positions[i]];
     }
+    values[block + 1] = values[block] + positions.length;
+    gapBytes[block + 1] = gapBytes[block] + bytes;
+    facts = facts.and(StoredDifference.examine(kept, kept.length));
   }
 
   private float[] block(int block) throws IOException {
-    float[] all = new float[PositionLayout.length(block, elements)];
-    source.read((long) block * BLOCK, all, 0, all.length);
+    float[] all = new float[PositionLayout.length(block, source.count())];
+    source.read((long) block * BLOCK, all.length, all);
     return all;
-  }
-
-  private static int magnitude(float value) {
-    return Float.floatToRawIntBits(value) & 0x7fff_ffff;
   }
 
   private int[] positions(int block, float[] all) {
     int[] positions = new int[all.length];
     int found = 0;
-    int tiesLeft = ties[block];
     for (int i = 0; i < all.length; i++) {
-      int magnitude = magnitude(all[i]);
-      if (magnitude > threshold.bits() || magnitude == threshold.bits() && tiesLeft-- > 0) {
+      if (all[i] != 0 && cut.isAbove(all[i], (long) block * BLOCK + i)) {
         positions[found++] = i;
       }
     }
@@ -96,13 +74,14 @@ final class Kept implements FloatSource {
   }
 
   /** The number of values kept. */
-  long size() {
-    return values[ties.length];
+  @Override
+  public long count() {
+    return values[blocks()];
   }
 
   /** The number of blocks of all values. */
   int blocks() {
-    return ties.length;
+    return values.length - 1;
   }
 
   /** The number of values kept in the blocks before this one. */
@@ -126,7 +105,7 @@ final class Kept implements FloatSource {
   }
 
   @Override
-  public void read(long first, float[] target, int at, int count) throws IOException {
+  public void read(long first, int count, float[] target) throws IOException {
     int found = Arrays.binarySearch(values, first);
     int block = found >= 0 ? found : -found - 2;
     int done = 0;
@@ -138,7 +117,7 @@ final class Kept implements FloatSource {
       float[] all = block(block);
       int[] positions = positions(block, all);
       for (int i = (int) (first + done - values[block]); i < positions.length && done < count; i++) {
-        target[at + done++] = all[positions[i]];
+        target[done++] = all[positions[i]];
       }
     }
   }

@@ -9,8 +9,8 @@ import io.portllm.Shape;
 import io.portllm.compress.Compressed;
 import io.portllm.compress.Compression;
 import io.portllm.compress.Loss;
+import io.portllm.internal.patch.DeltaValues;
 import io.portllm.internal.patch.Embeddings;
-import io.portllm.internal.patch.FloatChanges;
 import io.portllm.internal.patch.Glob;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
@@ -35,7 +35,7 @@ public final class PatchCompression {
   private final List<String> only;
   private final Executor executor;
   private final ProgressListener progress;
-  private final FloatChanges.Memory memory = new FloatChanges.Memory();
+  private final DeltaValues.Shared shared = new DeltaValues.Shared();
   private volatile boolean failed;
   private long total;
   private long done;
@@ -64,7 +64,7 @@ public final class PatchCompression {
       String name = entry.getKey();
       Delta delta = entry.getValue();
       if (delta.isAdditive()) {
-        FloatChanges changes = new FloatChanges(name, delta, memory);
+        Changes changes = new Changes(name, delta, shared);
         boolean whole = !chosen.test(name) || only.isEmpty() && isKeptWhole(name, delta);
         total += 4 * delta.shape().elements();
         tasks.put(name, new FutureTask<>(() -> step(name, delta, changes, whole)));
@@ -135,7 +135,7 @@ public final class PatchCompression {
   }
 
   /** Compresses a change, unless another has failed, and tells the listener. */
-  private Outcome step(String name, Delta delta, FloatChanges changes, boolean whole) throws IOException {
+  private Outcome step(String name, Delta delta, Changes changes, boolean whole) throws IOException {
     if (failed) {
       throw new CancellationException("another tensor failed");
     }
@@ -162,31 +162,30 @@ public final class PatchCompression {
     return small || delta.shape().rank() < 2 || compression.isOneBit() && Embeddings.isVocabulary(name);
   }
 
-  private Outcome compress(String name, Delta delta, FloatChanges changes, boolean whole) throws IOException {
-    long elements = delta.shape().elements();
-    Statistics statistics = Statistics.of(changes, elements);
+  private Outcome compress(String name, Delta delta, Changes changes, boolean whole) throws IOException {
+    Statistics statistics = Statistics.of(changes);
     Loss none = new Loss(statistics.squares(), 0);
     if (whole || statistics.nonFinite() > 0 || statistics.largest() == 0) {
       return new Outcome(delta, whole, statistics.nonFinite(), none);
     }
     Delta compressed = compressed(name, delta, changes, statistics);
-    return new Outcome(compressed, false, 0, loss(changes, new FloatChanges(name, compressed, memory), elements));
+    return new Outcome(compressed, false, 0, loss(changes, new Changes(name, compressed, shared)));
   }
 
-  private Delta compressed(String name, Delta delta, FloatChanges changes, Statistics statistics) throws IOException {
+  private Delta compressed(String name, Delta delta, Changes changes, Statistics statistics) throws IOException {
     Shape shape = delta.shape();
     if (compression instanceof Compression.Bits bits) {
       return Quantiser.quantise(name, shape, bits.bits(), group(shape, bits.group()), changes, statistics, changes.inputs());
     }
     Compression.Density density = (Compression.Density) compression;
-    Kept kept = Kept.of(changes, shape.elements(), Math.max(1, Math.round(density.density() * shape.elements())));
+    Kept kept = Kept.of(changes, Math.max(1, Math.round(density.density() * shape.elements())));
     OptionalInt bits = density.values().map(values -> OptionalInt.of(values.bits())).orElse(OptionalInt.empty());
-    long group = density.values().map(values -> group(Shape.of(kept.size()), values.group())).orElse(0L);
+    long group = density.values().map(values -> group(Shape.of(kept.count()), values.group())).orElse(0L);
     Delta.Sparse sparse = Sparsifier.sparsify(name, shape, kept, bits, group, changes.inputs());
     if (!density.rescale()) {
       return sparse;
     }
-    double factor = statistics.magnitudes() / Statistics.of(kept, kept.size()).magnitudes();
+    double factor = statistics.magnitudes() / Statistics.of(kept).magnitudes();
     return factor == 1 ? sparse : new Delta.Sum(List.of(new Delta.Term(factor, sparse)));
   }
 
@@ -198,15 +197,14 @@ public final class PatchCompression {
     return group >= shape.columns() ? shape.columns() : group;
   }
 
-  private static Loss loss(FloatChanges changes, FloatChanges compressed, long elements) throws IOException {
-    float[] kept = new float[(int) Math.min(Statistics.BLOCK, elements)];
+  private static Loss loss(Changes changes, Changes compressed) throws IOException {
+    float[] kept = new float[(int) Math.min(Statistics.BLOCK, changes.count())];
     double[] sums = new double[2];
     long[] first = new long[1];
     Statistics.forEachBlock(
         changes,
-        elements,
         (values, length) -> {
-          compressed.read(first[0], kept, 0, length);
+          compressed.read(first[0], length, kept);
           first[0] += length;
           double squares = 0;
           double lost = 0;

@@ -6,7 +6,7 @@ import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.codes.CodeLayout;
-import io.portllm.internal.patch.FloatSource;
+import io.portllm.internal.merge.Elements;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -24,13 +24,13 @@ final class Quantiser {
   private static final int TILE = 1 << 16;
 
   private final CodeLayout layout;
-  private final FloatSource source;
+  private final Elements source;
   private final float scale;
 
   /** Rows from a first one on, or columns of one row. */
   private record Tile(long row, int rows, long column, int columns) {}
 
-  private Quantiser(CodeLayout layout, FloatSource source, float scale) {
+  private Quantiser(CodeLayout layout, Elements source, float scale) {
     this.layout = layout;
     this.source = source;
     this.scale = scale;
@@ -46,7 +46,7 @@ final class Quantiser {
    * @param statistics of all values; only read if all share a scale
    * @param inputs what {@code source} reads
    */
-  static Delta.Quantised quantise(String name, Shape shape, int bits, long group, FloatSource source, Statistics statistics, List<Tensor> inputs) {
+  static Delta.Quantised quantise(String name, Shape shape, int bits, long group, Elements source, Statistics statistics, List<Tensor> inputs) {
     CodeLayout layout = CodeLayout.of(shape, bits, group);
     float scale = scale(layout, statistics.largest(), statistics.magnitudes(), statistics.count());
     Quantiser quantiser = new Quantiser(layout, source, scale);
@@ -106,7 +106,7 @@ final class Quantiser {
 
   private float[] values(Tile tile) throws IOException {
     float[] values = new float[Math.multiplyExact(tile.rows(), tile.columns())];
-    source.read(tile.row() * layout.columns() + tile.column(), values, 0, values.length);
+    source.read(tile.row() * layout.columns() + tile.column(), values.length, values);
     return values;
   }
 

@@ -40,7 +40,7 @@ final class Sparsifier {
    */
   static Delta.Sparse sparsify(String name, Shape shape, Kept kept, OptionalInt bits, long group, List<Tensor> inputs) throws IOException {
     Sparsifier sparsifier = new Sparsifier(kept, shape.elements());
-    Shape list = Shape.of(kept.size());
+    Shape list = Shape.of(kept.count());
     long bytes = sparsifier.coding == Coding.GAPS ? kept.gapBytesBefore(kept.blocks()) : (shape.elements() + 7) / 8;
     TensorInfo positions = new TensorInfo(name + ".positions", DType.U8, Shape.of(bytes));
     TensorInfo offsets = new TensorInfo(name + ".offsets", DType.I64, Shape.of(kept.blocks() + 1L, 2));
@@ -55,7 +55,7 @@ final class Sparsifier {
             inputs);
     Delta change = new Delta.Dense(tensors.get(values));
     if (bits.isPresent()) {
-      Statistics statistics = group == 0 ? Statistics.of(kept, kept.size()) : new Statistics(kept.size(), 0, 0, 0, 0);
+      Statistics statistics = group == 0 ? Statistics.of(kept) : new Statistics(kept.count(), 0, 0, 0, 0);
       change = Quantiser.quantise(name, list, bits.getAsInt(), group, kept, statistics, inputs);
     }
     return new Delta.Sparse(tensors.get(positions), tensors.get(offsets), sparsifier.coding, change, shape);
@@ -126,7 +126,7 @@ final class Sparsifier {
     float[] values = new float[RUN];
     while (target.hasRemaining()) {
       int count = Math.min(RUN, target.remaining() / type.bytes());
-      kept.read((offset + target.position()) / type.bytes(), values, 0, count);
+      kept.read((offset + target.position()) / type.bytes(), count, values);
       StoredDifference.write(values, count, type, target.slice().order(target.order()));
       target.position(target.position() + count * type.bytes());
     }

@@ -1,6 +1,6 @@
 package io.portllm.internal.compress;
 
-import io.portllm.internal.patch.FloatSource;
+import io.portllm.internal.merge.Elements;
 import java.io.IOException;
 
 /**
@@ -13,7 +13,7 @@ import java.io.IOException;
  * @param magnitudes the sum of magnitudes
  * @param squares the sum of squares
  */
-public record Statistics(long count, long nonFinite, float largest, double magnitudes, double squares) {
+record Statistics(long count, long nonFinite, float largest, double magnitudes, double squares) {
   /** Values summed at a time. */
   static final int BLOCK = 1 << 15;
 
@@ -23,20 +23,21 @@ public record Statistics(long count, long nonFinite, float largest, double magni
   }
 
   /** Reads all values, block by block. */
-  static void forEachBlock(FloatSource source, long count, Visitor visitor) throws IOException {
+  static void forEachBlock(Elements source, Visitor visitor) throws IOException {
+    long count = source.count();
     float[] values = new float[(int) Math.min(BLOCK, count)];
     for (long first = 0; first < count; first += BLOCK) {
       int length = (int) Math.min(BLOCK, count - first);
-      source.read(first, values, 0, length);
+      source.read(first, length, values);
       visitor.visit(values, length);
     }
   }
 
-  /** Reads {@code count} values. */
-  public static Statistics of(FloatSource source, long count) throws IOException {
+  /** Reads all values. */
+  static Statistics of(Elements source) throws IOException {
     Sums all = new Sums();
-    forEachBlock(source, count, all::add);
-    return new Statistics(count, all.nonFinite, all.largest, all.magnitudes, all.squares);
+    forEachBlock(source, all::add);
+    return new Statistics(source.count(), all.nonFinite, all.largest, all.magnitudes, all.squares);
   }
 
   private static final class Sums {

@@ -44,12 +44,12 @@ public final class DeltaValues {
     this.shared = shared;
     if (!delta.isAdditive()) {
       throw new IllegalStateException(
-          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; extract the patch against its base to get a difference");
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which leaves no change to work on; extract the patch against its base to get a difference");
     }
     for (Delta.Term term : Terms.of(delta)) {
       if (term.delta() instanceof Delta.Computed computed && computed.change().dependsOnWeights() && computed.frozenOn().isEmpty()) {
         throw new IllegalStateException(
-            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; freeze it on its base");
+            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so there is none to work on yet; freeze it on its base");
       }
     }
   }
@@ -68,21 +68,36 @@ public final class DeltaValues {
    */
   public void read(long first, int count, float[] target) throws IOException {
     for (int done = 0; done < count; done += RUN) {
-      run(first + done, Math.min(RUN, count - done), target, done);
+      int length = Math.min(RUN, count - done);
+      long nonFinite = run(first + done, length, target, done);
+      if (nonFinite > 0) {
+        throw new IncompatibleModelException(
+            "the patches cannot be combined",
+            List.of(Mismatch.of(tensor, nonFinite + " changes are infinite or NaN among elements " + (first + done) + " to " + (first + done + length - 1))));
+      }
     }
   }
 
-  private void run(long first, int count, float[] target, int at) throws IOException {
+  /**
+   * Reads changes as {@link #read} does, infinite and NaN ones too.
+   *
+   * @return how many are infinite or NaN
+   */
+  public long readCounting(long first, int count, float[] target) throws IOException {
+    long nonFinite = 0;
+    for (int done = 0; done < count; done += RUN) {
+      nonFinite += run(first + done, Math.min(RUN, count - done), target, done);
+    }
+    return nonFinite;
+  }
+
+  private long run(long first, int count, float[] target, int at) throws IOException {
     ByteBuffer bytes = shared.buffers.lend(4 * count);
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
       bytes.put(0, ZEROS, 0, 4 * count);
       Rounding rounding = Merger.scalar().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
-      if (rounding.nonFinite() > 0) {
-        throw new IncompatibleModelException(
-            "the patches cannot be combined",
-            List.of(Mismatch.of(tensor, rounding.nonFinite() + " changes are infinite or NaN among elements " + first + " to " + (first + count - 1))));
-      }
       bytes.asFloatBuffer().get(0, target, at, count);
+      return rounding.nonFinite();
     } finally {
       shared.buffers.takeBack(bytes);
     }

@@ -85,16 +85,12 @@ public final class PatchContents implements ModelVersion {
     }
     if (!terms.isEmpty()) {
       ObjectNode entry = deltas.putObject(tensor);
-      ArrayNode shape = entry.putArray("shape");
-      for (long dimension : shapeOf(delta).toArray()) {
-        shape.add(dimension);
-      }
-      entry.set("terms", terms);
+      withShape(entry, shapeOf(delta)).set("terms", terms);
     }
   }
 
   /** The shape of the widest term: terms for single rows may not know all rows. */
-  private static Shape shapeOf(Delta delta) {
+  static Shape shapeOf(Delta delta) {
     if (!delta.isAdditive()) {
       return delta.shape();
     }
@@ -131,9 +127,9 @@ public final class PatchContents implements ModelVersion {
       }
       indices(PatchKeys.part(tensor, number, "indices"), rows.indices().toArray());
     } else if (term.delta() instanceof Delta.Quantised quantised) {
-      quantised(tensor, number, quantised, add(terms, PatchKeys.QUANTISED, term.factor()));
+      quantised(tensor, number, quantised, withShape(add(terms, PatchKeys.QUANTISED, term.factor()), quantised.shape()));
     } else if (term.delta() instanceof Delta.Sparse sparse) {
-      sparse(tensor, number, sparse, add(terms, PatchKeys.SPARSE, term.factor()));
+      sparse(tensor, number, sparse, withShape(add(terms, PatchKeys.SPARSE, term.factor()), sparse.shape()));
     } else if (term.delta() instanceof Delta.Computed computed) {
       computed(tensor, number, computed, terms, term.factor());
     }
@@ -185,6 +181,14 @@ public final class PatchContents implements ModelVersion {
 
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
     return terms.addObject().put("kind", kind).put("factor", factor);
+  }
+
+  private static ObjectNode withShape(ObjectNode entry, Shape shape) {
+    ArrayNode dimensions = entry.putArray("shape");
+    for (long dimension : shape.toArray()) {
+      dimensions.add(dimension);
+    }
+    return entry;
   }
 
   private void copy(String name, Tensor tensor) {
@@ -325,6 +329,8 @@ public final class PatchContents implements ModelVersion {
   @Override
   public void verifyUnchanged() throws IOException {
     Set<ModelVersion> inputs = Collections.newSetFromMap(new IdentityHashMap<>());
+    // The base was read for its fingerprint, even where no change needs its weights.
+    patch.base().flatMap(PatchBase::model).ifPresent(inputs::add);
     List<Delta> all = new ArrayList<>(patch.deltas().values());
     all.forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
     for (ModelVersion input : inputs) {
