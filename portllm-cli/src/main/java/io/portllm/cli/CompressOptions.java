@@ -32,6 +32,12 @@ final class CompressOptions {
   private Integer bits;
 
   @Option(
+      names = "--group",
+      paramLabel = "G",
+      description = "With --bits: how many neighbours share a scale, a multiple of 8, or row or matrix. Default: 128; matrix for 1 bit.")
+  private String group;
+
+  @Option(
       names = "--compress",
       paramLabel = "GLOB",
       arity = "1..*",
@@ -60,12 +66,31 @@ final class CompressOptions {
     if (!compress.isEmpty() && density == null && bits == null) {
       throw new ParameterException(spec.commandLine(), "--compress needs --density or --bits");
     }
+    if (group != null && bits == null) {
+      throw new ParameterException(spec.commandLine(), "--group needs --bits");
+    }
     try {
-      Optional<Compression.Bits> few = Optional.ofNullable(bits).map(Compression.Bits::of);
+      Optional<Compression.Bits> few = Optional.ofNullable(bits).map(this::fewBits);
       return density == null ? few.map(Compression.class::cast) : Optional.of(new Compression.Density(density, rescale, few));
     } catch (IllegalArgumentException e) {
       throw new ParameterException(spec.commandLine(), e.getMessage(), e);
     }
+  }
+
+  private Compression.Bits fewBits(int number) {
+    if (group == null) {
+      return Compression.Bits.of(number);
+    }
+    return switch (group) {
+      case "row" -> new Compression.Bits(number, Compression.Bits.ROW);
+      case "matrix" -> new Compression.Bits(number, Compression.Bits.MATRIX);
+      default -> {
+        if (!group.matches("[1-9][0-9]{0,8}")) {
+          throw new IllegalArgumentException("group must be a multiple of 8, row or matrix but was '" + group + "'");
+        }
+        yield new Compression.Bits(number, Long.parseLong(group));
+      }
+    };
   }
 
   private static ProgressListener cancellable(ProgressListener listener) {

@@ -2,6 +2,8 @@ package io.portllm.internal.compress;
 
 import static io.portllm.Delta.Sparse.BLOCK;
 
+import com.google.common.cache.Cache;
+import com.google.common.cache.CacheBuilder;
 import io.portllm.internal.codes.PositionLayout;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.merge.Cut;
@@ -14,26 +16,39 @@ import java.util.Arrays;
  * The values of largest magnitude of a list, as a list of their own in the order in which they stand. Of values of equal magnitude
  * the first rank highest.
  *
- * <p>Holds 16 bytes for each block of {@value io.portllm.Delta.Sparse#BLOCK} values; the values are read anew each time.
+ * <p>Holds 16 bytes for each block of {@value io.portllm.Delta.Sparse#BLOCK} values; the values are read anew, but for a few
+ * blocks read lately.
  */
 final class Kept implements Elements {
   private final Elements source;
   private final Cut cut;
+  private final Blocks read;
   private final long[] values;
   private final long[] gapBytes;
   private StoredDifference.Facts facts = StoredDifference.Facts.NONE;
 
-  private Kept(Elements source, Cut cut) {
+  /** Blocks read lately. Positions, codes and scales of one place are read one after the other, and all need the same blocks. */
+  static final class Blocks {
+    /** 8 MiB. */
+    private static final int MOST = 64;
+
+    private final Cache<Key, float[]> cache = CacheBuilder.newBuilder().maximumSize(MOST).build();
+
+    private record Key(Kept kept, int block) {}
+  }
+
+  private Kept(Elements source, Cut cut, Blocks read) {
     this.source = source;
     this.cut = cut;
+    this.read = read;
     int blocks = Math.toIntExact(PositionLayout.blocks(source.count()));
     this.values = new long[blocks + 1];
     this.gapBytes = new long[blocks + 1];
   }
 
   /** The {@code k} values of largest magnitude, but none that are zero. Goes through all values three or four times. */
-  static Kept of(Elements source, long k) throws IOException {
-    Kept kept = new Kept(source, Selection.top(source, k).get(0));
+  static Kept of(Elements source, long k, Blocks read) throws IOException {
+    Kept kept = new Kept(source, Selection.top(source, k).get(0), read);
     for (int block = 0; block < kept.blocks(); block++) {
       kept.survey(block);
     }
@@ -57,8 +72,13 @@ final class Kept implements Elements {
   }
 
   private float[] block(int block) throws IOException {
-    float[] all = new float[PositionLayout.length(block, source.count())];
-    source.read((long) block * BLOCK, all.length, all);
+    Blocks.Key key = new Blocks.Key(this, block);
+    float[] all = read.cache.getIfPresent(key);
+    if (all == null) {
+      all = new float[PositionLayout.length(block, source.count())];
+      source.read((long) block * BLOCK, all.length, all);
+      read.cache.put(key, all);
+    }
     return all;
   }
 

@@ -36,6 +36,7 @@ public final class PatchCompression {
   private final Executor executor;
   private final ProgressListener progress;
   private final DeltaValues.Shared shared = new DeltaValues.Shared();
+  private final Kept.Blocks blocks = new Kept.Blocks();
   private volatile boolean failed;
   private long total;
   private long done;
@@ -178,7 +179,7 @@ public final class PatchCompression {
       return Quantiser.quantise(name, shape, bits.bits(), group(shape, bits.group()), changes, statistics, changes.inputs());
     }
     Compression.Density density = (Compression.Density) compression;
-    Kept kept = Kept.of(changes, Math.max(1, Math.round(density.density() * shape.elements())));
+    Kept kept = Kept.of(changes, Math.max(1, Math.round(density.density() * shape.elements())), blocks);
     OptionalInt bits = density.values().map(values -> OptionalInt.of(values.bits())).orElse(OptionalInt.empty());
     long group = density.values().map(values -> group(Shape.of(kept.count()), values.group())).orElse(0L);
     Delta.Sparse sparse = Sparsifier.sparsify(name, shape, kept, bits, group, changes.inputs());

@@ -14,7 +14,7 @@ import java.util.Map;
 
 /**
  * Values as codes of few bits and scales, computed as they are read, a tile at a time. A tile is as many whole rows as make up about
- * {@link #TILE} values, or that many columns of a row if rows are longer; its codes lie side by side, and so do its scales.
+ * {@link #TILE} values, or up to that many columns of a row if rows are longer; its codes lie side by side, and so do its scales.
  *
  * <p>Of 8 and 4 bits, the scale is the largest magnitude by the largest code, and a code is the value by the scale, rounded to nearest,
  * ties to even; both divisions in float32. Of 1 bit, the scale is the mean magnitude (BitDelta, arXiv 2402.10193, equation 4), summed in
@@ -65,7 +65,8 @@ final class Quantiser {
       long at = offset + target.position();
       long row = at / layout.rowBytes();
       long byteInRow = at % layout.rowBytes();
-      Tile tile = tile(row, byteInRow / layout.bits() * 8, (byteInRow + target.remaining()) / layout.rowBytes() + 1);
+      long rows = (byteInRow + target.remaining()) / layout.rowBytes() + 1;
+      Tile tile = tile(row, byteInRow / layout.bits() * 8, rows, 8L * target.remaining() / layout.bits() + 8);
       float[] values = values(tile);
       byte[] codes = codes(tile, values, scales(tile, values));
       int skip = (int) (byteInRow - tile.column() / 8 * layout.bits());
@@ -83,7 +84,8 @@ final class Quantiser {
       long at = (offset + target.position()) / 4;
       long row = at / layout.rowScales();
       long scaleInRow = at % layout.rowScales();
-      Tile tile = tile(row, scaleInRow * layout.group(), (scaleInRow + target.remaining() / 4) / layout.rowScales() + 1);
+      int wanted = target.remaining() / 4;
+      Tile tile = tile(row, scaleInRow * layout.group(), (scaleInRow + wanted) / layout.rowScales() + 1, wanted * layout.group());
       float[] scales = scales(tile, values(tile));
       int skip = (int) (scaleInRow - tile.column() / layout.group());
       int count = Math.min(scales.length - skip, target.remaining() / 4);
@@ -93,15 +95,17 @@ final class Quantiser {
     }
   }
 
-  /** The tile that holds this weight, of no more rows than these. */
-  private Tile tile(long row, long column, long mostRows) {
+  /** A tile that begins with this weight, or a little before, and has no more rows than these, or not many more columns. */
+  private Tile tile(long row, long column, long mostRows, long mostColumns) {
     long width = layout.columns();
     if (width <= TILE || layout.group() >= width) {
       return new Tile(row, (int) Math.min(Math.min(mostRows, layout.rows() - row), Math.max(1, TILE / width)), 0, Math.toIntExact(width));
     }
-    long step = layout.group() == 0 ? TILE : layout.group() * Math.max(1, TILE / layout.group());
-    long start = column / step * step;
-    return new Tile(row, 1, start, Math.toIntExact(Math.min(step, width - start)));
+    // Whole groups, and whole bytes of codes.
+    long unit = layout.group() == 0 ? 8 : layout.group();
+    long start = column / unit * unit;
+    long wanted = Math.min(TILE, column - start + mostColumns);
+    return new Tile(row, 1, start, Math.toIntExact(Math.min((wanted + unit - 1) / unit * unit, width - start)));
   }
 
   private float[] values(Tile tile) throws IOException {
