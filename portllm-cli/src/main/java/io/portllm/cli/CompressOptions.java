@@ -44,6 +44,11 @@ final class CompressOptions {
       description = "Compress the tensors whose name matches. Default: all of two dimensions; with 1 bit, no embeddings and heads.")
   private List<String> compress = new ArrayList<>();
 
+  /** Whether a smaller patch is asked for. */
+  boolean areGiven() {
+    return density != null || bits != null;
+  }
+
   /** The patch made smaller, if that was asked for. */
   Optional<Compressed> on(Patch patch, CommonOptions common) throws IOException {
     Optional<Compression> compression = compression();

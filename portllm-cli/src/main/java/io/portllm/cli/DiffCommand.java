@@ -12,6 +12,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code portllm diff}. */
@@ -26,13 +27,22 @@ final class DiffCommand implements Callable<Integer> {
   @Option(names = {"-o", "--output"}, required = true, paramLabel = "P", description = "The file to make, such as clinic.patch.safetensors.")
   private Path output;
 
+  @Option(
+      names = "--exact",
+      description = "Write every bit that changed: the patch then fits the base alone, makes the fine-tuned model bit for bit, and can be undone.")
+  private boolean exact;
+
   @Mixin private PatchOptions patchOptions;
   @Mixin private CompressOptions compressOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
+    if (exact && compressOptions.areGiven()) {
+      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density or --bits");
+    }
     return fineTuned.with(
+        exact ? Patch::exact : Patch::from,
         common.mergeOptions(),
         patch -> {
           Patch chosen = patchOptions.on(patch);

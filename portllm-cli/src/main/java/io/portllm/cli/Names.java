@@ -31,6 +31,8 @@ final class Names {
       return sparse.values().shape().elements() + " weights" + (sparse.values() instanceof Delta.Quantised values ? " in " + kind(values) : "");
     } else if (delta instanceof Delta.Computed) {
       return "computed";
+    } else if (delta instanceof Delta.Exact) {
+      return "exact";
     } else if (delta instanceof Delta.Unchanged) {
       return "unchanged";
     }

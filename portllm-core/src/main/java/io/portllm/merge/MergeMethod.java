@@ -105,11 +105,15 @@ public sealed interface MergeMethod {
    * @param combination how the rest is added up; the paper's is {@link Combination#ELECTED_MEAN}
    */
   record Della(double density, double window, long seed, Combination combination) implements MergeMethod {
+    /** One tenth: a difference that shows, and room for densities down to 0.06. */
+    public static final double DEFAULT_WINDOW = 0.1;
+
     public Della {
       requireDensity(density);
       if (density < 1 && !(window >= 0 && density - window / 2 > 0 && density + window / 2 <= 1)) {
         throw new IllegalArgumentException(
-            "window must keep density - window / 2 above 0 and density + window / 2 at most 1 but was " + window + " at density " + density);
+            "window must keep density - window / 2 above 0 and density + window / 2 at most 1 but was "
+                + window + " at density " + density);
       }
       Objects.requireNonNull(combination, "combination");
     }
