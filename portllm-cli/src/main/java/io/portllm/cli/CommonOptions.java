@@ -42,6 +42,10 @@ final class CommonOptions {
     return threads == null ? options : options.withThreads(threads);
   }
 
+  int threads() {
+    return threads == null ? WriteOptions.defaults().threads() : WriteOptions.defaults().withThreads(threads).threads();
+  }
+
   /** Reads the names that messages use, such as {@code other-vocabulary}. */
   static final class AllowConverter implements ITypeConverter<Allow> {
     @Override

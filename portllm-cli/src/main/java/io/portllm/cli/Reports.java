@@ -2,11 +2,17 @@ package io.portllm.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.portllm.Delta;
+import io.portllm.Patch;
 import io.portllm.Rounding;
+import io.portllm.TensorInfo;
+import io.portllm.compress.Compressed;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.HashMap;
 import java.util.Locale;
+import java.util.Map;
 
 /** What was done, as text or JSON. */
 final class Reports {
@@ -36,6 +42,47 @@ final class Reports {
       }
     }
     out.flush();
+  }
+
+  /** What was written of a compressed patch, and what it lost. */
+  static void print(PrintWriter out, WriteReport report, Compressed compressed, boolean json) throws IOException {
+    long whole = bytesOfChangedTensors(compressed.patch());
+    double ratio = whole / (double) Math.max(1, report.bytes());
+    if (json) {
+      ObjectNode root = toJson(report);
+      root.put("bytesOfChangedTensors", whole);
+      root.put("ratio", ratio);
+      root.put("relativeError", compressed.total().relativeError());
+      ObjectNode errors = root.putObject("errors");
+      compressed.losses().forEach((name, loss) -> errors.put(name, loss.relativeError()));
+      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
+      out.flush();
+      return;
+    }
+    print(out, report, false);
+    out.printf(
+        Locale.ROOT,
+        "1/%.1f of the %s of the tensors it changes; relative error %.4g, %d of %d changes kept whole%n",
+        ratio,
+        size(whole),
+        compressed.total().relativeError(),
+        compressed.whole().size(),
+        compressed.losses().size());
+    out.flush();
+  }
+
+  /** The size of the tensors that {@code patch} changes in the model it was made on, or in float32 where that is not known. */
+  private static long bytesOfChangedTensors(Patch patch) {
+    Map<String, TensorInfo> base = new HashMap<>();
+    patch.base().ifPresent(record -> record.tensors().forEach(tensor -> base.put(tensor.name(), tensor)));
+    long bytes = 0;
+    for (Map.Entry<String, Delta> entry : patch.deltas().entrySet()) {
+      if (!(entry.getValue() instanceof Delta.Unchanged)) {
+        TensorInfo tensor = base.get(entry.getKey());
+        bytes += tensor == null ? 4 * entry.getValue().shape().elements() : tensor.bytes();
+      }
+    }
+    return bytes;
   }
 
   private static ObjectNode toJson(WriteReport report) {

@@ -280,4 +280,58 @@ class CommandTest {
         result.err());
     assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
   }
+
+  private Result compressed(Path patch, Object... more) {
+    List<Object> arguments = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--force");
+    return run(Stream.concat(arguments.stream(), Arrays.stream(more)).toArray());
+  }
+
+  @Test
+  void compressedPatchesStateSizeRatioAndError() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    Result four = compressed(patch, "--bits", 4);
+    assertEquals(0, four.exitCode(), four.err());
+    assertEquals("1/3.7 of the 1.6 MB of the tensors it changes; relative error 0.07160, 9 of 39 changes kept whole", four.out().lines().toList().get(1));
+    Result info = run("info", patch);
+    assertTrue(info.out().contains("recipe (climbs-full - v1) at 4 bits, relative error 0.07160"), info.out());
+    assertTrue(info.out().contains("model.layers.0.mlp.down_proj.weight 4 bits "), info.out());
+
+    JsonNode sparse = new ObjectMapper().readTree(compressed(patch, "--density", 0.1, "--rescale", "--bits", 1, "--group", 64, "--compress", "*_proj.weight", "--json", "--threads", 3).out());
+    assertTrue(sparse.get("relativeError").asDouble() > 0.1 && sparse.get("ratio").asDouble() > 1, sparse.toString());
+    assertEquals(0, sparse.get("errors").get("model.norm.weight").asDouble());
+    assertTrue(sparse.get("errors").get("model.layers.0.mlp.down_proj.weight").asDouble() > 0);
+    assertTrue(run("info", patch).out().contains(" weights in 1 bit * "));
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("applied")).exitCode());
+
+    byte[] rows = Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "row", "--threads", 1));
+    assertArrayEquals(rows, Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "row", "--threads", 4)));
+    assertFalse(Arrays.equals(rows, Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "matrix"))));
+  }
+
+  private Path patchOf(Path patch, Object... options) {
+    Result result = compressed(patch, options);
+    assertEquals(0, result.exitCode(), result.err());
+    return patch;
+  }
+
+  @Test
+  void compressionThatMakesNoSenseIsWrongUsage() {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    for (List<Object> options :
+        List.<List<Object>>of(
+            List.of("--bits", 3),
+            List.of("--density", 0),
+            List.of("--density", 1.5),
+            List.of("--rescale"),
+            List.of("--bits", 4, "--rescale"),
+            List.of("--bits", 4, "--exact"),
+            List.of("--group", 8),
+            List.of("--bits", 4, "--group", 12),
+            List.of("--bits", 4, "--group", "column"),
+            List.of("--bits", 4, "--compress", "nothing"),
+            List.of("--compress", "*"))) {
+      assertEquals(2, compressed(patch, options.toArray()).exitCode(), options.toString());
+    }
+    assertFalse(Files.exists(patch));
+  }
 }
