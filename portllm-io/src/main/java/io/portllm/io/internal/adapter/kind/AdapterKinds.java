@@ -9,7 +9,20 @@ import java.util.Set;
 public final class AdapterKinds {
   /** The kinds whose weights are read here. Plain LoRA is read by {@code AdapterContents}. */
   private static final Map<String, AdapterKind> KINDS =
-      ImmutableMap.<String, AdapterKind>builder().put("ADALORA", new AdaLoraKind()).buildOrThrow();
+      ImmutableMap.<String, AdapterKind>builder()
+          .put("ADALORA", new AdaLoraKind())
+          .put("C3A", new C3aKind())
+          .put("FOURIERFT", new FourierFtKind())
+          .put("GRALORA", new GraLoraKind())
+          .put("LN_TUNING", new LnTuningKind())
+          .put("LOHA", new LohaKind())
+          .put("LOKR", new LokrKind())
+          .put("MISS", new MissKind())
+          .put("RANDLORA", new RandLoraKind())
+          .put("SHIRA", new ShiraKind())
+          .put("VERA", new VeraKind())
+          .put("WAVEFT", new WaveFtKind())
+          .buildOrThrow();
 
   private static final String INPUT = "trains inputs that are put before the text, and changes no weight";
 
