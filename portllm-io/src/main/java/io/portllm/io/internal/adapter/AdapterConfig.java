@@ -36,8 +36,7 @@ public final class AdapterConfig {
           "kasa_config", "KaSA",
           "arrow_config", "Arrow",
           "alora_invocation_tokens", "aLoRA, which acts on part of the input only",
-          "layer_replication", "layer replication",
-          "target_parameters", "LoRA on parameters (target_parameters)");
+          "layer_replication", "layer replication");
 
   /** Initialisations that take the start of the factors out of the base's weights. */
   private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "loftq", "lora_ga");
@@ -198,7 +197,7 @@ public final class AdapterConfig {
   }
 
   /** What the product of the factors of {@code module} is multiplied by: alpha / r, or alpha / √r for rsLoRA. */
-  double scale(String module) throws MalformedModelException {
+  public double scale(String module) throws MalformedModelException {
     JsonNode value = pattern("alpha_pattern", module);
     if (value == null) {
       value = root.get("lora_alpha");

@@ -18,6 +18,7 @@ import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
 import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterTensors;
+import io.portllm.io.internal.adapter.kind.ParameterLora;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -40,7 +41,7 @@ public final class AdapterContents {
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
-  /** The tensors of a kind other than LoRA. */
+  /** The tensors of a kind other than LoRA, or the factors of LoRA on parameters. */
   private final AdapterTensors parts;
 
   private final Map<String, Tensor> as = new TreeMap<>();
@@ -101,6 +102,9 @@ public final class AdapterContents {
     }
     requireArithmetic(info);
     String key = name.substring(PREFIX.length());
+    if (sortParameter(key, tensor)) {
+      return;
+    }
     for (Map.Entry<String, Map<String, Tensor>> kind : places().entrySet()) {
       if (key.endsWith(kind.getKey())) {
         String module = key.substring(0, key.length() - kind.getKey().length());
@@ -131,6 +135,18 @@ public final class AdapterContents {
           requireArithmetic(tensor.info());
         }
         parts.put(name.substring(PREFIX.length(), name.length() - part.length() - 1), part, tensor);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whether the tensor is a factor of LoRA on a parameter. */
+  private boolean sortParameter(String key, Tensor tensor) throws IOException {
+    for (String part : config.kind().isPresent() ? List.<String>of() : ParameterLora.PARTS) {
+      String module = key.substring(0, Math.max(0, key.length() - part.length() - 1));
+      if (key.endsWith("." + part) && ParameterLora.isParameter(config, module)) {
+        parts.put(module, part, tensor);
         return true;
       }
     }
@@ -180,6 +196,9 @@ public final class AdapterContents {
 
   private void check() throws IOException {
     config.fanInFanOut();
+    if (config.kind().isEmpty()) {
+      ParameterLora.check(parts);
+    }
     checkPairs(as, bs, "lora_A", "lora_B");
     checkPairs(embeddingAs, embeddingBs, "lora_embedding_A", "lora_embedding_B");
     for (Map.Entry<String, Tensor> bias : loraBiases.entrySet()) {
@@ -357,7 +376,9 @@ public final class AdapterContents {
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
     if (config.kind().isEmpty()) {
-      return products();
+      Map<String, Delta> deltas = products();
+      deltas.putAll(ParameterLora.deltas(parts, base, tensors.name()));
+      return deltas;
     }
     AdapterKind kind = config.kind().get();
     Optional<String> reason = kind.needsBase(parts);
