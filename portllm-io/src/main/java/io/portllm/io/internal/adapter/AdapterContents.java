@@ -1,5 +1,6 @@
 package io.portllm.io.internal.adapter;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.Allow;
@@ -13,6 +14,7 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
@@ -24,7 +26,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -175,12 +176,15 @@ public final class AdapterContents {
     int dot = key.lastIndexOf('.');
     String end = dot < 0 ? "" : key.substring(dot);
     boolean adapted = key.endsWith(".base_layer" + end);
-    String module = dot < 0 ? "" : key.substring(0, dot).replaceFirst("\\.base_layer$", "").replaceFirst("\\.modules_to_save$", "");
+    String module = dot < 0 ? "" : key.substring(0, dot).replaceFirst("\\.base_layer$", "").replaceFirst("\\.modules_to_save(\\.|$)", "$1");
     String name = module + end;
     if (!end.equals(".weight") && !end.equals(".bias") || key.contains(".lora_")) {
       throw unknown(tensor.info(), "is no factor, token row, bias or saved weight");
     }
-    boolean toSave = config.modulesToSave().stream().anyMatch(module::endsWith);
+    if (module.contains(".original_module")) {
+      throw unknown(tensor.info(), "is of a module from before training, which was saved whole too");
+    }
+    boolean toSave = isSaved(module);
     Map<String, Tensor> place;
     if (toSave || end.equals(".bias") && !config.bias().equals("none")) {
       place = saved;
@@ -192,6 +196,17 @@ public final class AdapterContents {
     if (place.put(name, tensor) != null) {
       throw malformed("AD-TARGET", "tensor " + Names.quote(tensor.info().name()) + " names a weight that another name stands for too");
     }
+  }
+
+  /** Whether modules_to_save names the module or one that it is part of. As in PEFT, a name may begin anywhere. */
+  private boolean isSaved(String module) throws IOException {
+    List<String> names = config.modulesToSave();
+    for (String path = module; !path.isEmpty(); path = path.substring(0, Math.max(0, path.lastIndexOf('.')))) {
+      if (names.stream().anyMatch(path::endsWith)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private void check() throws IOException {
@@ -209,18 +224,9 @@ public final class AdapterContents {
     if (!config.bias().equals("none") && saved.keySet().stream().noneMatch(name -> name.endsWith(".bias"))) {
       throw malformed("AD-BIAS", "holds no bias, although bias is " + config.bias());
     }
-    for (String module : config.modulesToSave()) {
-      if (saved.keySet().stream().noneMatch(name -> name.substring(0, name.lastIndexOf('.')).endsWith(module))) {
-        throw malformed("AD-SAVE", "lacks module " + Names.quote(module) + ", which modules_to_save names");
-      }
-    }
-    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
-      int indices = config.tokenIndices(rows.getKey()).size();
-      Shape shape = rows.getValue().info().shape();
-      if (shape.rank() != 2 || shape.rows() != indices) {
-        throw malformed("AD-SHAPE", "tensor " + Names.quote(rows.getValue().info().name()) + " is " + shape + " but " + indices + " tokens are trained");
-      }
-    }
+    checkSaved();
+    checkTokenRows();
+    checkOnce();
     for (TensorInfo info : tensors.tensors()) {
       if (info.dtype().isArithmetic()) {
         checkValues(info);
@@ -231,6 +237,56 @@ public final class AdapterContents {
     }
     if (config.kind().isPresent() && config.kind().get().needsBase(parts).isEmpty()) {
       config.kind().get().deltas(parts, AdapterBase.none());
+    }
+  }
+
+  private void checkSaved() throws IOException {
+    boolean hasListedByTask = config.modulesToSave().stream().anyMatch(module -> config.isListedByTask(module) && hasSaved(module));
+    for (String module : config.modulesToSave()) {
+      if (!hasSaved(module) && !(config.isListedByTask(module) && hasListedByTask)) {
+        throw malformed("AD-SAVE", "lacks module " + Names.quote(module) + ", which modules_to_save names");
+      }
+    }
+  }
+
+  private boolean hasSaved(String module) {
+    return saved.keySet().stream().anyMatch(name -> name.contains(module + "."));
+  }
+
+  private void checkTokenRows() throws IOException {
+    for (String module : config.tokenModules()) {
+      if (tokenRows.keySet().stream().noneMatch(name -> AdapterConfig.isModule(name, module))) {
+        throw malformed(
+            "AD-TOKENS", "holds no trained token rows" + (module.isEmpty() ? "" : " of " + Names.quote(module))
+                + ", which trainable_token_indices names");
+      }
+    }
+    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
+      int indices = config.tokenIndices(rows.getKey()).size();
+      Shape shape = rows.getValue().info().shape();
+      if (shape.rank() != 2 || shape.rows() != indices) {
+        throw malformed("AD-SHAPE", "tensor " + Names.quote(rows.getValue().info().name()) + " is " + shape + " but " + indices
+            + " tokens are trained");
+      }
+    }
+  }
+
+  /** Of one weight there is one product, and either trained rows or the whole. */
+  private void checkOnce() throws IOException {
+    for (String module : as.keySet()) {
+      if (embeddingAs.containsKey(module)) {
+        throw malformed("AD-TARGET", "module " + Names.quote(module) + " has factors both of a linear layer and of an embedding");
+      }
+    }
+    for (String module : tokenRows.keySet()) {
+      if (saved.containsKey(module + ".weight") || copies.containsKey(module + ".weight")) {
+        throw malformed("AD-TARGET", "module " + Names.quote(module) + " is stored both whole and as trained token rows");
+      }
+    }
+    for (String name : saved.keySet()) {
+      if (copies.containsKey(name)) {
+        throw malformed("AD-TARGET", "weight " + Names.quote(name) + " is stored twice");
+      }
     }
   }
 
@@ -250,11 +306,13 @@ public final class AdapterContents {
       if (aShape.rank() < 2 || bShape.rank() < 2 || aShape.elements() == 0 || bShape.elements() == 0 || bShape.columns() != aShape.rows()) {
         throw malformed(
             "AD-SHAPE",
-            "module " + Names.quote(module) + " needs " + aName + " of rank x in and " + bName + " of out x rank but has " + aShape + " and " + bShape);
+            "module " + Names.quote(module) + " needs " + aName + " of rank x in and " + bName + " of out x rank but has " + aShape
+                + " and " + bShape);
       }
       if (aShape.rows() != config.rank(module)) {
         throw malformed(
-            "AD-RANK", "module " + Names.quote(module) + " has rank " + aShape.rows() + " but the configuration says " + config.rank(module));
+            "AD-RANK", "module " + Names.quote(module) + " has rank " + aShape.rows() + " but the configuration says "
+                + config.rank(module));
       }
       config.scale(module);
     }
@@ -284,16 +342,23 @@ public final class AdapterContents {
    * @throws IncompatibleModelException if only a base can tell what changed
    */
   public Map<String, Delta> deltas() throws IOException {
-    if (!copies.isEmpty()) {
-      throw new IncompatibleModelException(
-          "the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
-          copies.keySet().stream().map(name -> Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")).toList());
-    }
     Map<String, Delta> deltas = changes(AdapterBase.none());
-    saved.forEach((name, tensor) -> deltas.put(name, new Delta.Replacement(tensor)));
+    List<Mismatch> mismatches = new ArrayList<>();
+    copies.keySet().forEach(name -> mismatches.add(Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")));
+    Map<String, Delta> replacements = new TreeMap<>();
+    saved.forEach((name, tensor) -> replacements.put(name, new Delta.Replacement(tensor)));
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
       ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
-      deltas.put(rows.getKey() + ".weight", new Delta.RowReplacement(indices, rows.getValue(), upTo(indices, rows.getValue())));
+      replacements.put(rows.getKey() + ".weight", new Delta.RowReplacement(indices, rows.getValue(), upTo(indices, rows.getValue())));
+    }
+    for (Map.Entry<String, Delta> entry : replacements.entrySet()) {
+      if (deltas.putIfAbsent(entry.getKey(), entry.getValue()) != null) {
+        mismatches.add(Mismatch.of(entry.getKey(), "is stored beside factors that add to it, and only the base tells what to add them to"));
+      }
+    }
+    if (!mismatches.isEmpty()) {
+      throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
+          mismatches);
     }
     return deltas;
   }
@@ -306,7 +371,7 @@ public final class AdapterContents {
   public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
     Map<String, Delta> deltas = changes(AdapterBase.of(base));
     List<Mismatch> mismatches = new ArrayList<>();
-    Map<String, Tensor> whole = new HashMap<>(saved);
+    Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
     for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
       if (entry.getValue() instanceof Delta.Replacement replacement) {
@@ -324,7 +389,7 @@ public final class AdapterContents {
           mismatches.add(Mismatch.of(name, "is saved in the adapter but not in the base", Allow.EXTRA_TENSORS));
         }
       } else {
-        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> deltas.merge(name, delta, AdapterContents::sum));
+        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
       }
     }
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
@@ -332,12 +397,16 @@ public final class AdapterContents {
       ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
       Optional<Tensor> old = base.tensor(name);
       Shape needed = upTo(indices, rows.getValue());
-      if (old.isEmpty() || old.get().info().shape().columns() != needed.columns() || old.get().info().shape().rows() < needed.rows()) {
+      if (old.isPresent() && !old.get().info().dtype().isArithmetic()) {
+        mismatches.add(Mismatch.of(name, "is " + old.get().info().dtype() + " in the base, which cannot be changed"));
+      } else if (old.isEmpty()
+          || old.get().info().shape().columns() != needed.columns()
+          || old.get().info().shape().rows() < needed.rows()) {
         String found = old.map(tensor -> "is " + tensor.info().shape()).orElse("is missing");
-        mismatches.add(Mismatch.of(name, found + " in the base, but the adapter changes rows up to number " + (needed.rows() - 1) + " of " + needed.columns() + " columns"));
+        mismatches.add(Mismatch.of(name, found + " in the base, but the adapter changes rows up to number " + (needed.rows() - 1) + " of "
+            + needed.columns() + " columns"));
       } else {
-        Delta delta = new Delta.Rows(indices, rows.getValue(), old, old.get().info().shape());
-        deltas.merge(name, delta, AdapterContents::sum);
+        add(name, new Delta.Rows(indices, rows.getValue(), old, old.get().info().shape()), deltas, mismatches);
       }
     }
     if (!mismatches.isEmpty()) {
@@ -356,7 +425,7 @@ public final class AdapterContents {
       return Optional.empty();
     }
     if (!found.equals(expected)) {
-      boolean rowsOnly = Embeddings.isVocabulary(name) && found.columns() == expected.columns();
+      boolean rowsOnly = Embeddings.isVocabulary(name) && found.rank() == expected.rank() && found.columns() == expected.columns();
       Allow allow = rowsOnly ? Allow.OTHER_VOCABULARY : Allow.OTHER_SHAPES;
       if (!options.allows(allow)) {
         mismatches.add(Mismatch.of(name, "is " + found + " in the adapter and " + expected + " in the base", allow));
@@ -369,8 +438,17 @@ public final class AdapterContents {
     return Optional.of(new Delta.Difference(mine, old));
   }
 
-  private static Delta sum(Delta one, Delta other) {
-    return new Delta.Sum(List.of(new Delta.Term(1, one), new Delta.Term(1, other)));
+  /** Adds a change to that which the factors make, if they make one. */
+  private static void add(String name, Delta delta, Map<String, Delta> deltas, List<Mismatch> mismatches) {
+    Delta product = deltas.get(name);
+    if (product == null) {
+      deltas.put(name, delta);
+    } else if (product.shape().columns() != delta.shape().columns()) {
+      mismatches.add(
+          Mismatch.of(name, "is " + product.shape() + " by the adapter's factors and " + delta.shape() + " by what is stored beside them"));
+    } else {
+      deltas.put(name, new Delta.Sum(ImmutableList.<Delta.Term>builder().addAll(Terms.of(product)).addAll(Terms.of(delta)).build()));
+    }
   }
 
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
