@@ -9,6 +9,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.google.common.collect.ImmutableList;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.adapter.kind.AdapterKind;
+import io.portllm.io.internal.adapter.kind.AdapterKinds;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -17,10 +19,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /** The fields of {@code adapter_config.json} that decide which weights an adapter means. */
-final class AdapterConfig {
+public final class AdapterConfig {
   /** Far above any configuration in use; a file that claims to be one and is larger is refused unread. */
   private static final int LONGEST = 16 << 20;
 
@@ -77,8 +80,16 @@ final class AdapterConfig {
     if (type == null || !type.isTextual()) {
       throw malformed("AD-TYPE", "names no adapter kind: peft_type is " + (type == null ? "missing" : Names.quote(type.toString())));
     }
-    if (!type.textValue().equals("LORA")) {
-      throw malformed("AD-TYPE", "is an adapter of kind " + Names.quote(type.textValue()) + "; only LORA is read");
+    String kind = type.textValue();
+    if (AdapterKinds.reasonAgainst(kind).isPresent()) {
+      throw malformed("AD-TYPE", "is an adapter of kind " + kind + ", which " + AdapterKinds.reasonAgainst(kind).get());
+    }
+    if (!kind.equals("LORA") && AdapterKinds.named(kind).isEmpty()) {
+      throw malformed(
+          "AD-TYPE", "is an adapter of kind " + Names.quote(kind) + "; only LORA, " + String.join(", ", AdapterKinds.names()) + " are read");
+    }
+    if (!kind.endsWith("LORA")) {
+      return;
     }
     for (Map.Entry<String, String> variant : VARIANTS.entrySet()) {
       if (isOn(root.get(variant.getKey()))) {
@@ -94,20 +105,87 @@ final class AdapterConfig {
     }
   }
 
+  /** The kind of the adapter, or nothing if it is LoRA, which {@link AdapterContents} reads itself. */
+  Optional<AdapterKind> kind() {
+    return AdapterKinds.named(root.get("peft_type").textValue());
+  }
+
   private static boolean isOn(JsonNode value) {
     return value != null && !value.isNull() && (value.isBoolean() ? value.booleanValue() : !value.isContainerNode() || !value.isEmpty());
   }
 
   /** The rank that {@code module} should have: the first matching {@code rank_pattern}, or {@code r}. */
-  int rank(String module) throws MalformedModelException {
-    JsonNode value = pattern("rank_pattern", module);
+  public int rank(String module) throws MalformedModelException {
+    return count("AD-RANK", "rank", "r", "rank_pattern", module);
+  }
+
+  /**
+   * A whole number from 1 on that a module may have its own of.
+   *
+   * @param field the field that holds the number for all other modules
+   * @param patterns the field that holds the numbers of modules, by pattern
+   */
+  public int count(String field, String patterns, String module) throws MalformedModelException {
+    return count("AD-CONFIG", field, field, patterns, module);
+  }
+
+  private int count(String rule, String name, String field, String patterns, String module) throws MalformedModelException {
+    JsonNode value = pattern(patterns, module);
     if (value == null) {
-      value = root.get("r");
+      value = root.get(field);
     }
     if (value == null || !value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
-      throw malformed("AD-RANK", "rank must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
+      throw malformed(rule, name + " must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
     }
     return value.intValue();
+  }
+
+  /** A field that must hold a finite number. */
+  public double number(String field) throws MalformedModelException {
+    return finite(field, root.get(field));
+  }
+
+  /**
+   * A finite number that a module may have its own of.
+   *
+   * @param field the field that holds the number for all other modules
+   * @param patterns the field that holds the numbers of modules, by pattern
+   */
+  public double number(String field, String patterns, String module) throws MalformedModelException {
+    JsonNode value = pattern(patterns, module);
+    return finite(field, value == null ? root.get(field) : value);
+  }
+
+  private double finite(String field, JsonNode value) throws MalformedModelException {
+    if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
+      throw malformed("AD-CONFIG", field + " must be a finite number but is " + (value == null ? "missing" : Names.quote(value.toString())));
+    }
+    return value.doubleValue();
+  }
+
+  /** A field that must hold a whole number, or {@code otherwise} where it is missing or null. */
+  public long integer(String field, long otherwise) throws MalformedModelException {
+    JsonNode value = root.get(field);
+    if (value == null || value.isNull()) {
+      return otherwise;
+    }
+    if (!value.isIntegralNumber() || !value.canConvertToLong()) {
+      throw malformed("AD-CONFIG", field + " must be a whole number but is " + Names.quote(value.toString()));
+    }
+    return value.longValue();
+  }
+
+  /** The text of a field, or what JSON it holds if that is no text, or {@code otherwise} where it is missing or null. */
+  public String text(String field, String otherwise) {
+    JsonNode value = root.get(field);
+    return value == null || value.isNull() ? otherwise : value.asText();
+  }
+
+  /** The elements of a list of texts; nothing where it is missing, null or no list. */
+  public List<String> texts(String field) {
+    ImmutableList.Builder<String> texts = ImmutableList.builder();
+    root.path(field).forEach(text -> texts.add(text.asText()));
+    return texts.build();
   }
 
   /** What the product of the factors of {@code module} is multiplied by: alpha / r, or alpha / √r for rsLoRA. */
@@ -123,7 +201,8 @@ final class AdapterConfig {
     return value.doubleValue() / (flag("use_rslora") ? Math.sqrt(rank) : rank);
   }
 
-  boolean fanInFanOut() throws MalformedModelException {
+  /** Whether weights are stored in x out. */
+  public boolean fanInFanOut() throws MalformedModelException {
     return flag("fan_in_fan_out");
   }
 
@@ -182,7 +261,8 @@ final class AdapterConfig {
     return indices;
   }
 
-  private boolean flag(String name) throws MalformedModelException {
+  /** A field that is true or false; false where it is missing or null. */
+  public boolean flag(String name) throws MalformedModelException {
     JsonNode value = root.get(name);
     if (value == null || value.isNull()) {
       return false;
@@ -213,7 +293,8 @@ final class AdapterConfig {
     return null;
   }
 
-  private MalformedModelException malformed(String rule, String message) {
+  /** An error in the configuration. */
+  public MalformedModelException malformed(String rule, String message) {
     return new MalformedModelException(file, rule, -1, message);
   }
 }

@@ -15,6 +15,9 @@ import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.adapter.kind.AdapterBase;
+import io.portllm.io.internal.adapter.kind.AdapterKind;
+import io.portllm.io.internal.adapter.kind.AdapterTensors;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -27,15 +30,18 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * The tensors of a LoRA adapter, sorted by what they mean. Key names are those of PEFT:
- * {@code base_model.model.<module>.lora_A.weight} and so on.
+ * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so on.
+ * LoRA is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token rows) is here.
  */
 public final class AdapterContents {
-  private static final String PREFIX = "base_model.model.";
+  private static final String ROOT = "base_model.";
+  private static final String PREFIX = ROOT + "model.";
 
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
+  /** The tensors of a kind other than LoRA. */
+  private final AdapterTensors parts;
 
   private final Map<String, Tensor> as = new TreeMap<>();
   private final Map<String, Tensor> bs = new TreeMap<>();
@@ -52,6 +58,7 @@ public final class AdapterContents {
     this.file = file;
     this.config = config;
     this.tensors = tensors;
+    this.parts = new AdapterTensors(file, config);
   }
 
   /**
@@ -84,15 +91,17 @@ public final class AdapterContents {
 
   private void sort(TensorInfo info) throws IOException {
     Tensor tensor = new Tensor(tensors, info);
-    if (!info.name().startsWith(PREFIX)) {
+    // A state dict taken from a live model names the adapter too: lora_A.default.weight.
+    String name = info.name().replace(".default.", ".").replaceFirst("\\.default$", "");
+    if (config.kind().isPresent() && sort(config.kind().get(), name, tensor)) {
+      return;
+    }
+    if (!name.startsWith(PREFIX)) {
       throw unknown(info, "does not begin with " + PREFIX);
     }
-    if (!info.dtype().isArithmetic()) {
-      throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
-    }
-    // A state dict taken from a live model names the adapter too: lora_A.default.weight.
-    String key = info.name().substring(PREFIX.length()).replace(".default.", ".").replaceFirst("\\.default$", "");
-    for (Map.Entry<String, Map<String, Tensor>> kind : kinds().entrySet()) {
+    requireArithmetic(info);
+    String key = name.substring(PREFIX.length());
+    for (Map.Entry<String, Map<String, Tensor>> kind : places().entrySet()) {
       if (key.endsWith(kind.getKey())) {
         String module = key.substring(0, key.length() - kind.getKey().length());
         if (kind.getValue().put(module, tensor) != null) {
@@ -107,14 +116,42 @@ public final class AdapterContents {
     sortWhole(key, tensor);
   }
 
-  private Map<String, Map<String, Tensor>> kinds() {
-    return ImmutableMap.<String, Map<String, Tensor>>builder()
+  /** Whether the tensor called {@code name} belongs to {@code kind}, which it is then given to. */
+  private boolean sort(AdapterKind kind, String name, Tensor tensor) throws IOException {
+    for (String part : kind.shared()) {
+      if (name.equals(ROOT + part)) {
+        requireArithmetic(tensor.info());
+        parts.putShared(part, tensor);
+        return true;
+      }
+    }
+    for (String part : kind.parts()) {
+      if (name.startsWith(PREFIX) && name.endsWith("." + part) && name.length() > PREFIX.length() + part.length() + 1) {
+        if (!kind.indices().contains(part)) {
+          requireArithmetic(tensor.info());
+        }
+        parts.put(name.substring(PREFIX.length(), name.length() - part.length() - 1), part, tensor);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private void requireArithmetic(TensorInfo info) throws IOException {
+    if (!info.dtype().isArithmetic()) {
+      throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
+    }
+  }
+
+  private Map<String, Map<String, Tensor>> places() {
+    Map<String, Map<String, Tensor>> rows = Map.of(".token_adapter.trainable_tokens_delta", tokenRows);
+    return config.kind().isPresent() ? rows : ImmutableMap.<String, Map<String, Tensor>>builder()
         .put(".lora_A.weight", as)
         .put(".lora_B.weight", bs)
         .put(".lora_embedding_A", embeddingAs)
         .put(".lora_embedding_B", embeddingBs)
         .put(".lora_B.bias", loraBiases)
-        .put(".token_adapter.trainable_tokens_delta", tokenRows)
+        .putAll(rows)
         .buildOrThrow();
   }
 
@@ -166,7 +203,15 @@ public final class AdapterContents {
       }
     }
     for (TensorInfo info : tensors.tensors()) {
-      checkValues(info);
+      if (info.dtype().isArithmetic()) {
+        checkValues(info);
+      }
+    }
+    if (config.kind().isPresent() && parts.modules().isEmpty() && saved.isEmpty() && tokenRows.isEmpty()) {
+      throw malformed("AD-MODEL", "holds no tensor of its kind");
+    }
+    if (config.kind().isPresent() && config.kind().get().needsBase(parts).isEmpty()) {
+      config.kind().get().deltas(parts, AdapterBase.none());
     }
   }
 
@@ -225,7 +270,7 @@ public final class AdapterContents {
           "the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
           copies.keySet().stream().map(name -> Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")).toList());
     }
-    Map<String, Delta> deltas = products();
+    Map<String, Delta> deltas = changes(AdapterBase.none());
     saved.forEach((name, tensor) -> deltas.put(name, new Delta.Replacement(tensor)));
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
       ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
@@ -240,10 +285,16 @@ public final class AdapterContents {
    * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
    */
   public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
-    Map<String, Delta> deltas = products();
+    Map<String, Delta> deltas = changes(AdapterBase.of(base));
     List<Mismatch> mismatches = new ArrayList<>();
     Map<String, Tensor> whole = new HashMap<>(saved);
     whole.putAll(copies);
+    for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
+      if (entry.getValue() instanceof Delta.Replacement replacement) {
+        whole.put(entry.getKey(), replacement.values());
+        deltas.remove(entry.getKey());
+      }
+    }
     for (Map.Entry<String, Tensor> entry : whole.entrySet()) {
       String name = entry.getKey();
       Optional<Tensor> old = base.tensor(name);
@@ -301,6 +352,33 @@ public final class AdapterContents {
 
   private static Delta sum(Delta one, Delta other) {
     return new Delta.Sum(List.of(new Delta.Term(1, one), new Delta.Term(1, other)));
+  }
+
+  /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
+  private Map<String, Delta> changes(AdapterBase base) throws IOException {
+    if (config.kind().isEmpty()) {
+      return products();
+    }
+    AdapterKind kind = config.kind().get();
+    Optional<String> reason = kind.needsBase(parts);
+    if (reason.isPresent()) {
+      List<Mismatch> mismatches = new ArrayList<>();
+      for (AdapterTensors.Module module : parts.modules().values()) {
+        Optional<Tensor> weight = base.tensor(module.weight());
+        if (base.model().isEmpty()) {
+          mismatches.add(Mismatch.of(module.weight(), reason.get()));
+        } else if (weight.isEmpty()) {
+          mismatches.add(Mismatch.of(module.weight(), "is changed by the adapter but is not in the base"));
+        } else if (!weight.get().info().dtype().isArithmetic()) {
+          mismatches.add(Mismatch.of(module.weight(), "is " + weight.get().info().dtype() + " in the base, which cannot be changed"));
+        }
+      }
+      if (!mismatches.isEmpty()) {
+        String what = base.model().map(model -> " does not fit the base " + Names.quote(model.name())).orElse(" cannot be applied without its base");
+        throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + what, mismatches);
+      }
+    }
+    return new TreeMap<>(kind.deltas(parts, base));
   }
 
   private Map<String, Delta> products() throws IOException {
