@@ -10,6 +10,7 @@ same bytes.
 import json
 import pathlib
 import sys
+import tempfile
 
 import peft
 import torch
@@ -42,7 +43,7 @@ class Blocks:
 LINEAR = ["up", "down"]
 CASES = {
     "dora": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=LINEAR), {}),
-    "dora-rslora-bias": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, use_rslora=True, bias="lora_only", target_modules=LINEAR), {}),
+    "dora-rslora": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, use_rslora=True, target_modules=LINEAR), {}),
     "dora-embedding": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=["words"]), {}),
     "dora-conv": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=["patches"]), {}),
     "dora-turned": (peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, fan_in_fan_out=True, target_modules=["turned"]), {}),
@@ -83,6 +84,38 @@ def merged(model, base):
     return {name: weight.contiguous() for name, weight in changed.items() if not torch.equal(weight, base[name])}
 
 
+def save(adapted, folder, **options):
+    adapted.save_pretrained(folder, **options)
+    (folder / "README.md").unlink()
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    # Sets, which PEFT writes in any order.
+    for field in "target_modules", "feedforward_modules":
+        if isinstance(config.get(field), list):
+            config[field].sort()
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def convert(out, name):
+    """An adapter whose initialisation changed its base: as trained, and converted to plain LoRA."""
+    torch.manual_seed(sum(name.encode()))
+    config = peft.LoraConfig(r=3, lora_alpha=5, init_lora_weights=name, target_modules=LINEAR, base_model_name_or_path="tower-1")
+    model = tower(out / "tower-1")
+    base = {key: weight.clone() for key, weight in model.state_dict().items()}
+    adapted = peft.get_peft_model(model, config)
+    with tempfile.TemporaryDirectory() as initial:
+        adapted.peft_config["default"].init_lora_weights = True
+        adapted.save_pretrained(initial)
+        adapted.peft_config["default"].init_lora_weights = name
+        with torch.no_grad():
+            for key, weight in adapted.named_parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn_like(weight) * 0.1)
+        save(adapted, out / name)
+        save(adapted, out / f"{name}-converted", path_initial_model_for_weight_conversion=initial)
+    save_file(merged(adapted, base), out / f"{name}-converted" / "expected-on-1.safetensors")
+
+
 def make(out, name, config, options):
     """The adapter on tower-1, with every trained weight moved, and its merges into both towers."""
     torch.manual_seed(sum(name.encode()))
@@ -95,8 +128,7 @@ def make(out, name, config, options):
         for key, weight in adapted.named_parameters():
             if weight.requires_grad:
                 weight.add_(torch.randn_like(weight) * (0.3 if config.peft_type in ("OFT", "BOFT", "ROAD") else 0.1))
-    adapted.save_pretrained(folder)
-    (folder / "README.md").unlink()
+    save(adapted, folder)
     for number in 1, 2:
         model = tower(out / f"tower-{number}")
         base = {key: weight.clone() for key, weight in model.state_dict().items()}
@@ -122,6 +154,8 @@ def main():
         weights = {name: weight + 0.1 * torch.randn_like(weight) for name, weight in weights.items()}
     for name, (config, options) in CASES.items():
         make(out, name, config, options)
+    for name in "pissa", "olora":
+        convert(out, name)
 
 
 main()

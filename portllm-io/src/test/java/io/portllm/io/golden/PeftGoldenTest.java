@@ -74,7 +74,7 @@ class PeftGoldenTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"lora_dora, DoRA", "ia3, IA3", "vera, VERA"})
+  @CsvSource({"vera, VERA"})
   void otherKindIsRefusedByName(String name, String kind) {
     assertRefused(Goldens.path("peft/" + name), kind);
   }

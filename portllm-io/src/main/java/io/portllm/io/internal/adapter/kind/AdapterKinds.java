@@ -7,9 +7,17 @@ import java.util.Set;
 
 /** The kinds of adapters, by PEFT's name for them. */
 public final class AdapterKinds {
-  /** The kinds whose weights are read here. Plain LoRA is read by {@code AdapterContents}. */
+  /** The kinds whose weights are read here. LoRA is read by {@code AdapterContents}. */
   private static final Map<String, AdapterKind> KINDS =
-      ImmutableMap.<String, AdapterKind>builder().put("ADALORA", new AdaLoraKind()).buildOrThrow();
+      ImmutableMap.<String, AdapterKind>builder()
+          .put("ADALORA", new AdaLoraKind())
+          .put("BOFT", new BoftKind())
+          .put("DELORA", new DeloraKind())
+          .put("HRA", new HraKind())
+          .put("IA3", new Ia3Kind())
+          .put("OFT", new OftKind())
+          .put("ROAD", new RoadKind())
+          .buildOrThrow();
 
   private static final String INPUT = "trains inputs that are put before the text, and changes no weight";
 

@@ -19,7 +19,11 @@ abstract class SizedByBase implements AdapterKind {
       Optional.of("is multiplied by the adapter, which does not tell its shape: give its base, or, to evaluate it anew, the new base as its base");
 
   @Override
-  public final Optional<String> needsBase(AdapterTensors tensors) {
+  public final Optional<String> needsBase(AdapterTensors tensors) throws IOException {
+    // What contradicts itself is refused before anybody asks for a base.
+    for (AdapterTensors.Module module : tensors.modules().values()) {
+      read(tensors, module, new Kept());
+    }
     return REASON;
   }
 
