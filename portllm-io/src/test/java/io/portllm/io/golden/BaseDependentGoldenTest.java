@@ -25,6 +25,7 @@ import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -334,20 +335,12 @@ class BaseDependentGoldenTest {
 
   private static void assertClose(TensorInfo tensor, float[] expected, float[] found, double tolerance) {
     assertEquals(expected.length, found.length);
-    double squares = 0;
-    double differenceSquares = 0;
-    double largest = 0;
-    double largestDifference = 0;
-    for (int i = 0; i < expected.length; i++) {
-      double difference = Math.abs((double) found[i] - expected[i]);
-      squares += (double) expected[i] * expected[i];
-      differenceSquares += difference * difference;
-      largest = Math.max(largest, Math.abs(expected[i]));
-      largestDifference = Math.max(largestDifference, difference);
-    }
-    double byNorm = Math.sqrt(differenceSquares / squares);
-    double byLargest = largestDifference / largest;
-    assertTrue(byNorm <= tolerance, () -> tensor.name() + " is " + byNorm + " of its norm away");
-    assertTrue(byLargest <= tolerance, () -> tensor.name() + " is up to " + byLargest + " of its largest weight away");
+    Closeness.assertClose(tensor, bytes(expected), bytes(found), tolerance);
+  }
+
+  private static ByteBuffer bytes(float[] values) {
+    ByteBuffer bytes = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+    bytes.asFloatBuffer().put(values);
+    return bytes;
   }
 }

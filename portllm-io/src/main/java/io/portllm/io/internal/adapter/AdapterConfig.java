@@ -140,11 +140,20 @@ public final class AdapterConfig {
     return count("AD-CONFIG", field, field, patterns, module);
   }
 
+  /** A field that must hold a whole number from 1 on. */
+  public int count(String field) throws MalformedModelException {
+    return count("AD-CONFIG", field, root.get(field));
+  }
+
   private int count(String rule, String name, String field, String patterns, String module) throws MalformedModelException {
     JsonNode value = pattern(patterns, module);
     if (value == null) {
       value = root.get(field);
     }
+    return count(rule, name, value);
+  }
+
+  private int count(String rule, String name, JsonNode value) throws MalformedModelException {
     if (value == null || !value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
       throw malformed(rule, name + " must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
     }

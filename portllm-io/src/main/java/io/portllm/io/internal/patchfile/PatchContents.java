@@ -136,7 +136,8 @@ public final class PatchContents implements ModelVersion {
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
-    long columns = delta.shape().columns();
+    long columns = delta.change().rowLength();
+    long allRows = columns == 0 ? 0 : delta.shape().elements() / columns;
     put(
         new TensorInfo(name, DType.F32, delta.shape()),
         (offset, target) -> {
@@ -144,7 +145,7 @@ public final class PatchContents implements ModelVersion {
           while (target.hasRemaining()) {
             long row = first / columns;
             int skip = (int) (first % columns);
-            long rows = Math.max(1, Math.min(delta.shape().rows() - row, RUN_BYTES / 4 / columns));
+            long rows = Math.max(1, Math.min(allRows - row, RUN_BYTES / 4 / columns));
             float[] values = new float[Math.toIntExact(rows * columns)];
             delta.change().compute(row, row + rows, delta.frozenOn().orElse(null), values);
             int count = Math.min(values.length - skip, target.remaining() / 4);

@@ -1,7 +1,6 @@
 package io.portllm.io.internal.adapter.kind;
 
 import io.portllm.Delta;
-import io.portllm.Shape;
 import io.portllm.Tensor;
 import java.io.IOException;
 import java.util.List;
@@ -25,14 +24,10 @@ final class AdaLoraKind implements AdapterKind {
     boolean transposed = tensors.config().fanInFanOut();
     double alpha = tensors.config().number("lora_alpha");
     for (AdapterTensors.Module module : tensors.modules().values()) {
-      Tensor a = module.get("lora_A");
-      Shape shape = a.info().shape();
-      if (shape.rank() != 2 || shape.elements() == 0) {
-        throw module.shape("lora_A must be rank x in but is " + shape);
-      }
-      long rank = shape.rows();
+      Tensor a = module.matrix("lora_A");
+      long rank = a.info().shape().rows();
       Tensor e = module.get("lora_E", rank, 1);
-      Tensor b = module.get("lora_B", module.get("lora_B").info().shape().rows(), rank);
+      Tensor b = module.matrixOfColumns("lora_B", rank);
       double count = module.has("ranknum") ? Numbers.all(module.get("ranknum", 1))[0] : rank;
       double scale = (alpha > 0 ? alpha : rank) / (count + 1e-5);
       deltas.put(module.weight(), LowRank.of(b, RowScaled.of(a, e), scale, transposed));

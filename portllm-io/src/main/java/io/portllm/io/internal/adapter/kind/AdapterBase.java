@@ -36,4 +36,12 @@ public record AdapterBase(Optional<ModelVersion> model, BasePolicy policy) {
   public Shape shape(String name) {
     return tensor(name).map(tensor -> tensor.info().shape()).orElseThrow(() -> new IllegalStateException("no base has " + name));
   }
+
+  /** The shape of the base's tensor of this name if it has the same rows and columns as {@code computed}; else {@code computed}. */
+  public Shape shapeOf(String name, Shape computed) {
+    return tensor(name)
+        .map(tensor -> tensor.info().shape())
+        .filter(shape -> shape.rows() == computed.rows() && shape.columns() == computed.columns())
+        .orElse(computed);
+  }
 }

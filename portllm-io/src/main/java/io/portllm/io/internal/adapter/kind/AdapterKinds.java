@@ -12,11 +12,22 @@ public final class AdapterKinds {
       ImmutableMap.<String, AdapterKind>builder()
           .put("ADALORA", new AdaLoraKind())
           .put("BOFT", new BoftKind())
+          .put("C3A", new C3aKind())
           .put("DELORA", new DeloraKind())
+          .put("FOURIERFT", new FourierFtKind())
+          .put("GRALORA", new GraLoraKind())
           .put("HRA", new HraKind())
           .put("IA3", new Ia3Kind())
+          .put("LN_TUNING", new LnTuningKind())
+          .put("LOHA", new LohaKind())
+          .put("LOKR", new LokrKind())
+          .put("MISS", new MissKind())
           .put("OFT", new OftKind())
+          .put("RANDLORA", new RandLoraKind())
           .put("ROAD", new RoadKind())
+          .put("SHIRA", new ShiraKind())
+          .put("VERA", new VeraKind())
+          .put("WAVEFT", new WaveFtKind())
           .buildOrThrow();
 
   private static final String INPUT = "trains inputs that are put before the text, and changes no weight";

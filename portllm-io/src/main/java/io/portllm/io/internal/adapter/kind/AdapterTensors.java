@@ -129,6 +129,50 @@ public final class AdapterTensors {
       return tensor;
     }
 
+    /**
+     * The tensor of this part, a matrix that is not empty.
+     *
+     * @throws MalformedModelException if the module lacks it, or it is something else
+     */
+    public Tensor matrix(String part) throws MalformedModelException {
+      return filled(part, 2, "a matrix");
+    }
+
+    /**
+     * The tensor of this part, a matrix of so many rows.
+     *
+     * @throws MalformedModelException if the module lacks it, or it is something else
+     */
+    public Tensor matrixOfRows(String part, long rows) throws MalformedModelException {
+      return get(part, rows, matrix(part).info().shape().columns());
+    }
+
+    /**
+     * The tensor of this part, a matrix of so many columns.
+     *
+     * @throws MalformedModelException if the module lacks it, or it is something else
+     */
+    public Tensor matrixOfColumns(String part, long columns) throws MalformedModelException {
+      return get(part, matrix(part).info().shape().rows(), columns);
+    }
+
+    /**
+     * The tensor of this part, a vector that is not empty.
+     *
+     * @throws MalformedModelException if the module lacks it, or it is something else
+     */
+    public Tensor vector(String part) throws MalformedModelException {
+      return filled(part, 1, "a vector");
+    }
+
+    private Tensor filled(String part, int rank, String what) throws MalformedModelException {
+      Tensor tensor = get(part);
+      if (tensor.info().shape().rank() != rank || tensor.info().shape().elements() == 0) {
+        throw shape(part + " must be " + what + " but is " + tensor.info().shape());
+      }
+      return tensor;
+    }
+
     /** An error in the shapes of this module's tensors; {@code message} is the end of a sentence. */
     public MalformedModelException shape(String message) {
       return malformed("AD-SHAPE", "module " + Names.quote(path) + ": " + message);

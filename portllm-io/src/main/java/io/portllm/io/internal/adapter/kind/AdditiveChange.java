@@ -31,8 +31,9 @@ abstract class AdditiveChange implements RowChange {
     return inputs;
   }
 
+  /** {@link #rowLength} for arrays. */
   final int columns() {
-    return Math.toIntExact(shape.columns());
+    return Math.toIntExact(rowLength());
   }
 
   @Override
@@ -43,7 +44,7 @@ abstract class AdditiveChange implements RowChange {
   /**
    * Computes rows of the change.
    *
-   * @param target receives rows × columns values from index 0; what it holds before is not defined
+   * @param target receives rows × {@link #rowLength} values from index 0; what it holds before is not defined
    */
   abstract void compute(long fromRow, int rows, float[] target) throws IOException;
 }

@@ -69,7 +69,7 @@ final class ComputedTensor implements ModelVersion {
     if (!tensor.equals(info) || offset < 0 || offset + destination.remaining() > 4 * info.elements()) {
       throw new IllegalArgumentException("bytes " + offset + " to " + (offset + destination.remaining()) + " do not lie in " + Names.quote(tensor.name()));
     }
-    long columns = info.shape().columns();
+    long columns = values.rowLength();
     long at = offset / 4;
     while (destination.hasRemaining()) {
       long row = at / columns;

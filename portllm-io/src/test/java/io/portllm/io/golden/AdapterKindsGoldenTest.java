@@ -1,0 +1,263 @@
+package io.portllm.io.golden;
+
+import static org.junit.jupiter.api.Assertions.assertAll;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.portllm.Delta;
+import io.portllm.IncompatibleModelException;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.TensorInfo;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.MalformedModelException;
+import io.portllm.io.PatchFile;
+import io.portllm.io.PeftAdapter;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Adapters of the kinds whose change is the same on every base, ported onto their own base, give the weights that PEFT 0.21.0's
+ * {@code merge_and_unload()} gave in float32. {@code tools/golden_adapter_kinds.py} made those under {@code adapters}.
+ */
+class AdapterKindsGoldenTest {
+  private static final double TOLERANCE = 1e-5;
+
+  private static final List<String> KINDS =
+      List.of(
+          "adalora", "c3a", "fourierft", "gralora", "ln_tuning", "loha", "lokr", "lokr_both", "miss", "randlora", "shira", "vera", "waveft");
+
+  private static final List<String> BASES = List.of("llama-base-1", "gpt2-base-1", "conv-base");
+
+  @TempDir private Path temporary;
+
+  static Stream<Path> adapters() throws IOException {
+    List<Path> folders = new ArrayList<>(KINDS.stream().map(kind -> Goldens.path("peft/" + kind)).toList());
+    try (Stream<Path> more = Files.list(Goldens.path("adapters"))) {
+      more.filter(PeftAdapter::isAdapter).sorted().forEach(folders::add);
+    }
+    return folders.stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("adapters")
+  void adapterWithItsBaseGivesWhatPeftMerges(Path folder) throws IOException {
+    try (ModelVersion base = openBase(folder);
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {
+      "peft/adalora", "peft/c3a", "peft/gralora", "peft/ln_tuning", "peft/loha", "peft/lokr", "peft/lokr_both", "adapters/gralora-gpt2",
+      "adapters/loha-conv", "adapters/lokr-conv-whole", "adapters/lokr-factor"
+  })
+  void adapterThatTellsItsShapesGivesWhatPeftMergesWithoutItsBase(String name) throws IOException {
+    Path folder = Goldens.path(name);
+    // One-dimensional convolutions look like two-dimensional ones in the adapter.
+    String[] globs = {name.contains("conv") ? "conv.weight" : "*"};
+    try (ModelVersion base = openBase(folder);
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      ModelVersion ported = adapter.patch().only(globs).applyTo(base);
+      int compared = 0;
+      for (TensorInfo tensor : expected.tensors()) {
+        if (globs[0].equals("*") || globs[0].equals(tensor.name())) {
+          Closeness.assertClose(tensor, Goldens.bytes(expected, tensor), Goldens.bytes(ported, tensor), TOLERANCE);
+          compared++;
+        }
+      }
+      assertTrue(compared > 0, "there are tensors to compare");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"fourierft", "miss", "randlora", "shira", "vera", "waveft"})
+  void adapterThatDoesNotTellItsShapesIsRefusedWithoutItsBase(String name) throws IOException {
+    Path folder = Goldens.path("peft/" + name);
+    try (ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      IncompatibleModelException refusal = assertThrows(IncompatibleModelException.class, adapter::patch);
+
+      List<String> named = refusal.mismatches().stream().map(Mismatch::tensor).sorted().toList();
+      assertEquals(expected.tensors().stream().map(TensorInfo::name).sorted().toList(), named);
+      assertTrue(refusal.getMessage().contains("only the base tells"), refusal.getMessage());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("adapters")
+  void savedPatchGivesTheSameBytes(Path folder) throws IOException {
+    Path file = temporary.resolve("saved.patch.safetensors");
+    try (ModelVersion base = openBase(folder);
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      Patch patch = Patch.from(adapter, base);
+      PatchFile.write(patch, file);
+      try (PatchFile saved = PatchFile.open(file)) {
+        Goldens.assertSameBits(patch.applyTo(base), saved.patch().applyTo(base));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("adapters")
+  void scaledPatchAddsSoMuchOfTheChange(Path folder) throws IOException {
+    try (ModelVersion base = openBase(folder);
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      ModelVersion ported = Patch.from(adapter, base).scaledBy(-0.5).applyTo(base);
+      for (TensorInfo tensor : expected.tensors()) {
+        ByteBuffer old = Goldens.bytes(base, tensor);
+        ByteBuffer merged = Goldens.bytes(expected, tensor);
+        for (int i = 0; i < merged.limit(); i += 4) {
+          merged.putFloat(i, old.getFloat(i) - 0.5f * (merged.getFloat(i) - old.getFloat(i)));
+        }
+        Closeness.assertClose(tensor, merged, Goldens.bytes(ported, tensor), TOLERANCE);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("adapters")
+  void readingInPiecesGivesTheSameBytes(Path folder) throws IOException {
+    try (ModelVersion base = openBase(folder);
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      ModelVersion ported = Patch.from(adapter, base).applyTo(base);
+      for (String name : Patch.from(adapter, base).deltas().keySet()) {
+        TensorInfo tensor = ported.find(name).orElseThrow();
+        ByteBuffer pieces = ByteBuffer.allocate((int) tensor.bytes());
+        for (int start = 0; start < pieces.capacity(); start += 4 * 77) {
+          ported.read(tensor, start, pieces.limit(Math.min(start + 4 * 77, pieces.capacity())));
+        }
+        assertEquals(-1, Goldens.bytes(ported, tensor).mismatch(pieces.flip()), name);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"adalora", "miss", "vera"})
+  void lowRankKindStaysLowRank(String name) throws IOException {
+    Path folder = Goldens.path("peft/" + name);
+    try (ModelVersion base = openBase(folder);
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      Patch.from(adapter, base).deltas().forEach((tensor, delta) -> assertTrue(delta instanceof Delta.LowRank, tensor));
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+      "PROMPT_TUNING, changes no weight", "MULTITASK_PROMPT_TUNING, changes no weight", "P_TUNING, changes no weight",
+      "PREFIX_TUNING, changes no weight", "ADAPTION_PROMPT, changes no weight", "CPT, changes no weight", "CARTRIDGE, changes no weight",
+      "XLORA, anew for each token", "POLY, by the task of each input", "NEWEST, only LORA"
+  })
+  void kindWithoutAChangeOfWeightsIsRefusedByNameAndReason(String type, String reason) throws IOException {
+    Path folder = edited("peft/c3a", config -> config.put("peft_type", type));
+
+    String message = assertThrows(MalformedModelException.class, () -> PeftAdapter.open(folder)).getMessage();
+
+    assertTrue(message.contains(type) && message.contains(reason) && message.contains("AD-TYPE"), message);
+  }
+
+  @Test
+  void formOfMissThatDependsOnTheWeightsIsRefused() throws IOException {
+    Path folder = edited("peft/miss", config -> config.put("init_weights", "bat"));
+
+    String message = assertThrows(MalformedModelException.class, () -> PeftAdapter.open(folder)).getMessage();
+
+    assertTrue(message.contains("MISS") && message.contains("'bat'"), message);
+  }
+
+  @Test
+  void waveletThatPeftCannotUseIsRefused() throws IOException {
+    Path folder = edited("peft/waveft", config -> config.put("wavelet_family", "coif5"));
+    try (ModelVersion base = openBase(folder);
+        PeftAdapter adapter = PeftAdapter.open(folder)) {
+      Exception refusal = assertThrows(Exception.class, () -> Patch.from(adapter, base));
+      assertTrue(refusal.getMessage().contains("'coif5'"), refusal.getMessage());
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"loha, r, AD-SHAPE", "lokr_both, r, AD-SHAPE", "gralora, gralora_k, AD-SHAPE", "c3a, block_size, AD-SHAPE"})
+  void configurationThatContradictsTheTensorsIsRefused(String name, String field, String rule) throws IOException {
+    Path folder = edited("peft/" + name, config -> config.put(field, config.get(field).intValue() * 2));
+
+    MalformedModelException refusal = assertThrows(MalformedModelException.class, () -> PeftAdapter.open(folder));
+
+    assertEquals(rule, refusal.rule());
+  }
+
+  @Test
+  void everySharedAdapterOfTheseKindsIsChecked() throws IOException {
+    Path shared = Path.of("../../shared/peft");
+    assumeTrue(Files.isDirectory(shared), "the shared adapters are not here");
+    List<Executable> checks = new ArrayList<>();
+    for (String kind : KINDS) {
+      checks.add(() -> assertTrue(Files.isDirectory(shared.resolve(kind)), kind));
+      checks.add(
+          () ->
+              assertEquals(
+                  -1,
+                  Files.mismatch(
+                      shared.resolve(kind).resolve("adapter_model.safetensors"), Goldens.path("peft/" + kind).resolve("adapter_model.safetensors")),
+                  kind + " is the shared one"));
+    }
+    assertAll(checks);
+  }
+
+  private interface Edit {
+    void change(ObjectNode config);
+  }
+
+  /** A copy of an adapter with another configuration. */
+  private Path edited(String name, Edit edit) throws IOException {
+    Path folder = Files.createDirectory(temporary.resolve("edited"));
+    Files.copy(Goldens.path(name).resolve("adapter_model.safetensors"), folder.resolve("adapter_model.safetensors"));
+    ObjectMapper mapper = new ObjectMapper();
+    ObjectNode config = (ObjectNode) mapper.readTree(Files.readString(Goldens.path(name).resolve("adapter_config.json")));
+    edit.change(config);
+    Files.writeString(folder.resolve("adapter_config.json"), mapper.writeValueAsString(config));
+    return folder;
+  }
+
+  private static ModelVersion openBase(Path adapter) throws IOException {
+    JsonNode config = new ObjectMapper().readTree(Files.readString(adapter.resolve("adapter_config.json")));
+    String name = config.get("base_model_name_or_path").textValue();
+    assertTrue(BASES.contains(name), name);
+    return Checkpoints.open(Goldens.path((name.equals("conv-base") ? "adapters/" : "peft/") + name));
+  }
+
+  private static void assertMerged(ModelVersion expected, ModelVersion base, ModelVersion ported) throws IOException {
+    assertTrue(expected.tensors().size() > 0, "the golden has tensors");
+    for (TensorInfo tensor : expected.tensors()) {
+      assertEquals(tensor, ported.find(tensor.name()).orElseThrow());
+      Closeness.assertClose(tensor, Goldens.bytes(expected, tensor), Goldens.bytes(ported, tensor), TOLERANCE);
+    }
+    assertEquals(base.tensors(), ported.tensors());
+    for (TensorInfo tensor : base.tensors()) {
+      if (expected.find(tensor.name()).isEmpty()) {
+        Goldens.assertSameBits(tensor, Goldens.bytes(base, tensor), ported);
+      }
+    }
+  }
+}
