@@ -106,6 +106,12 @@ def uniform(seed, ranges):
     return {"seed": seed, "ranges": ranges, "bits": [values.view(torch.int32).tolist() for values in drawn]}
 
 
+def bfloat16_uniform(seed, ranges):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.empty(count, dtype=torch.bfloat16).uniform_(start, end, generator=generator) for count, start, end in ranges]
+    return {"seed": seed, "ranges": ranges, "bits": [values.float().view(torch.int32).tolist() for values in drawn]}
+
+
 def permutation(seed, n, count):
     return {"seed": seed, "n": n, "first": torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].tolist()}
 
@@ -118,6 +124,7 @@ def random_numbers():
             uniform(-5, [(3, -0.01, 0.01)]),
             uniform(2**40 + 3, [(9, -2.0, 5.0)]),
         ],
+        "bfloat16": [bfloat16_uniform(0, [(300, -0.353, 0.353), (5, -1.7, 3.1)])],
         "permutations": [
             permutation(777, 300, 300),
             permutation(777, 1, 1),

@@ -13,8 +13,8 @@ public enum Allow {
   MISSING_TENSORS,
 
   /**
-   * Extracting: tensors that only the fine-tuned model has become additions. Applying: additions are written to the output, and
-   * tensors of the new base that the patch's base lacked are copied.
+   * Extracting: tensors that only the fine-tuned model has become additions. Applying: additions are written to the output, in place
+   * of the new base's where it has them, and other tensors of the new base that the patch's base lacked are copied.
    */
   EXTRA_TENSORS,
 

@@ -49,9 +49,10 @@ public sealed interface Delta {
     public Difference {
       requireArithmetic(tuned);
       requireArithmetic(base);
-      if (!tuned.info().shape().equals(base.info().shape()) && tuned.info().shape().columns() != base.info().shape().columns()) {
-        throw new IllegalArgumentException(
-            "shapes must agree but for the rows, but were " + tuned.info().shape() + " and " + base.info().shape());
+      Shape mine = tuned.info().shape();
+      Shape other = base.info().shape();
+      if (!mine.equals(other) && (mine.rank() == 0 || other.rank() == 0 || !mine.withRows(0).equals(other.withRows(0)))) {
+        throw new IllegalArgumentException("shapes must agree but for the rows, but were " + mine + " and " + other);
       }
     }
 
@@ -68,7 +69,7 @@ public sealed interface Delta {
    *
    * @param b out × rank, further dimensions of size 1
    * @param a rank × in, further dimensions counted into {@code in}
-   * @param scale alpha / rank, or alpha / √rank for rsLoRA (arXiv 2312.03732)
+   * @param scale alpha / rank, or alpha / √rank for rsLoRA (arXiv 2312.03732); any finite number
    * @param transposed whether the weight is stored in × out
    * @param shape the shape of the weight
    */
@@ -77,6 +78,9 @@ public sealed interface Delta {
       requireArithmetic(b);
       requireArithmetic(a);
       Objects.requireNonNull(shape, "shape");
+      if (!Double.isFinite(scale)) {
+        throw new IllegalArgumentException("scale must be finite but was " + scale);
+      }
       long out = b.info().shape().rows();
       long in = a.info().shape().columns();
       if (b.info().shape().columns() != a.info().shape().rows()) {
@@ -100,7 +104,7 @@ public sealed interface Delta {
    *
    * @param indices the rows, in any order, each once
    * @param values a row of changes for each index, or of new weights if {@code base} is given
-   * @param base the tensor whose rows are subtracted from {@code values}
+   * @param base the tensor whose rows are subtracted from {@code values}; has all of them
    * @param shape the shape of the weight, or of its part up to the last index
    */
   record Rows(ImmutableLongArray indices, Tensor values, Optional<Tensor> base, Shape shape) implements Delta {
@@ -108,6 +112,11 @@ public sealed interface Delta {
       requireArithmetic(values);
       base.ifPresent(Delta::requireArithmetic);
       requireRows(indices, values, shape);
+      long last = indices.stream().max().orElse(-1);
+      base.map(tensor -> tensor.info().shape()).filter(rows -> rows.columns() != shape.columns() || rows.rows() <= last).ifPresent(rows -> {
+        throw new IllegalArgumentException(
+            "the base of rows up to number " + last + " of " + shape.columns() + " columns must have them but is " + rows);
+      });
     }
   }
 
@@ -170,9 +179,16 @@ public sealed interface Delta {
    * applied or saved.
    *
    * @param tuned the tensor of the fine-tuned model
-   * @param base the tensor of its base
+   * @param base the tensor of its base, of the same type
    */
   record Unchanged(Tensor tuned, Tensor base) implements Delta {
+    public Unchanged {
+      if (tuned.info().dtype() != base.info().dtype() || base.info().dtype().isArithmetic()) {
+        throw new IllegalArgumentException(
+            "types must be one that cannot be added but were " + tuned.info().dtype() + " and " + base.info().dtype());
+      }
+    }
+
     @Override
     public Shape shape() {
       return base.info().shape();
@@ -187,7 +203,7 @@ public sealed interface Delta {
   /**
    * Several additive changes, each with a factor, summed in this order.
    *
-   * @param terms at least one, none of them a sum
+   * @param terms at least one, none of them a sum, all with the same number of columns
    */
   record Sum(List<Term> terms) implements Delta {
     public Sum {
@@ -195,11 +211,18 @@ public sealed interface Delta {
       if (terms.isEmpty()) {
         throw new IllegalArgumentException("a sum must have at least one term");
       }
+      Shape first = terms.get(0).delta().shape();
+      for (Term term : terms) {
+        if (term.delta().shape().columns() != first.columns()) {
+          throw new IllegalArgumentException("terms must change one tensor but change " + first + " and " + term.delta().shape());
+        }
+      }
     }
 
+    /** The shape of the term with the most rows. */
     @Override
     public Shape shape() {
-      return terms.get(0).delta().shape();
+      return terms.stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
     }
   }
 

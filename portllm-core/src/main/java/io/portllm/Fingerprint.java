@@ -16,7 +16,7 @@ import java.util.TreeMap;
  *
  * <p>The digest of a tensor is the SHA-256 of {@code dtype 0x0A dimensions-joined-by-commas 0x0A} followed by the SHA-256 of each of
  * its blocks of 4 MiB. The digest of a model is the SHA-256 of {@code length-of-name(8 bytes, big-endian) name-in-UTF-8 digest} of all
- * tensors, sorted by name. Digests are written as 64 lower-case hexadecimal digits.
+ * tensors, sorted by name as {@link String#compareTo} does. Digests are written as 64 lower-case hexadecimal digits.
  *
  * @param digest the digest of the model
  * @param tensors the digest of each tensor by name

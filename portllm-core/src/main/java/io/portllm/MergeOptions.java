@@ -3,7 +3,6 @@ package io.portllm;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.Sets;
 import java.util.Objects;
-import java.util.Set;
 
 /**
  * How patches are extracted and applied. Immutable.
@@ -28,7 +27,7 @@ public final class MergeOptions {
 
   /** These options with {@code more} allowed too. */
   public MergeOptions allow(Allow... more) {
-    return new MergeOptions(Sets.immutableEnumSet(Sets.union(allowed, Set.of(more))), merger, basePolicy);
+    return new MergeOptions(Sets.immutableEnumSet(Sets.union(allowed, ImmutableSet.copyOf(more))), merger, basePolicy);
   }
 
   /** These options with another implementation of the arithmetic. */

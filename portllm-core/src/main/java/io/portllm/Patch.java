@@ -105,7 +105,8 @@ public final class Patch {
   }
 
   /**
-   * The sum of two patches: on tensors that both change, this patch's change and then {@code other}'s.
+   * The sum of two patches: on tensors that both change, this patch's change and then {@code other}'s. It remembers a base if both
+   * were made on the same.
    *
    * @throws IllegalStateException if both change a tensor and one replaces it
    * @throws IllegalArgumentException if both change a tensor and its shapes differ
@@ -168,7 +169,7 @@ public final class Patch {
   }
 
   private Optional<PatchBase> commonBase(Patch other) {
-    return base.equals(other.base) ? base : Optional.empty();
+    return base.isPresent() && other.base.isPresent() && base.get().describesSameModelAs(other.base.get()) ? base : Optional.empty();
   }
 
   @Override

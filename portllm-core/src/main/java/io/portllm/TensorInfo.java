@@ -24,7 +24,7 @@ public record TensorInfo(String name, DType dtype, Shape shape) {
   /**
    * The number of its bytes.
    *
-   * @throws ArithmeticException if that number does not fit a long
+   * @throws ArithmeticException if the number of its bits does not fit a long
    */
   public long bytes() {
     return Math.multiplyExact(shape.elements(), (long) dtype.bits()) / 8;

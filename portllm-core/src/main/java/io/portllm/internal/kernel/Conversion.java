@@ -33,6 +33,11 @@ public final class Conversion {
       }
       Floats.read(from, source, start, doubles, length, bits, floats);
       Floats.read(from, source, start, floats, length, bits);
+      if (from == DType.F64 && to != DType.F32) {
+        for (int i = 0; i < length; i++) {
+          floats[i] = sticky(doubles[i]);
+        }
+      }
       Floats.narrow(to, floats, bits, length);
       Floats.writeBits(to, bits, target, start, length);
       int special = Floats.specialMask(to);
@@ -43,5 +48,18 @@ public final class Conversion {
       }
     }
     return new Rounding(count, 0, overflowed, 0);
+  }
+
+  /**
+   * The float next to {@code value} whose last bit is set, unless {@code value} is a float. Rounding it further then gives what rounding
+   * {@code value} at once would; the nearest float might be a midpoint that {@code value} is not.
+   */
+  private static float sticky(double value) {
+    float nearest = (float) value;
+    int bits = Float.floatToRawIntBits(nearest);
+    if (nearest == value || Double.isNaN(value) || (bits & 1) == 1) {
+      return nearest;
+    }
+    return Float.intBitsToFloat(Math.abs(nearest) > Math.abs(value) ? bits - 1 : bits + 1);
   }
 }

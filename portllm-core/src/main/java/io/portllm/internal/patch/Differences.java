@@ -54,7 +54,15 @@ public final class Differences {
       throw new IncompatibleModelException(
           Names.quote(tuned.name()) + " is no fine-tune of " + Names.quote(base.name()), differences.mismatches);
     }
-    return Patch.of(differences.deltas, Optional.of(PatchBase.of(base)), Names.last(tuned.name()) + " - " + Names.last(base.name()));
+    return Patch.of(differences.deltas, Optional.of(differences.base()), Names.last(tuned.name()) + " - " + Names.last(base.name()));
+  }
+
+  /** The base, counted as tied only where the fine-tuned model is tied too: else the patch has two changes, not one. */
+  private PatchBase base() {
+    PatchBase known = PatchBase.of(base);
+    return tunedEmbeddings.tying() == known.tying()
+        ? known
+        : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model());
   }
 
   private void compareTying() {

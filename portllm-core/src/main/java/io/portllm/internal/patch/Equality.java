@@ -19,7 +19,7 @@ public final class Equality {
    * @throws IncompatibleModelException naming the first element that differs
    */
   public static void require(String name, Delta.Unchanged delta, long offset, long length, DirectBuffers buffers) throws IOException {
-    long end = Math.min(offset + length, delta.base().info().bytes());
+    long end = Math.min(offset + length, Math.min(delta.tuned().info().bytes(), delta.base().info().bytes()));
     long at = offset;
     ByteBuffer tuned = buffers.lend(0);
     ByteBuffer base = buffers.lend(0);

@@ -49,7 +49,7 @@ final class Factors {
   }
 
   private static float[] transpose(float[] matrix, int columns) {
-    int rows = matrix.length / columns;
+    int rows = columns == 0 ? 0 : matrix.length / columns;
     float[] transposed = new float[matrix.length];
     for (int row = 0; row < rows; row++) {
       for (int column = 0; column < columns; column++) {

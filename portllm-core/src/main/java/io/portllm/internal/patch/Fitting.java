@@ -3,6 +3,7 @@ package io.portllm.internal.patch;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import io.portllm.Allow;
+import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
@@ -15,7 +16,6 @@ import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -62,7 +62,7 @@ final class Fitting {
 
   /** Compares what the patch does not touch; what it touches is compared where it is fitted. */
   private void compareBases(PatchBase base) {
-    Map<String, TensorInfo> old = new HashMap<>();
+    Map<String, TensorInfo> old = new LinkedHashMap<>();
     base.tensors().forEach(tensor -> old.put(tensor.name(), tensor));
     boolean bothTied = base.tying() == Tying.TIED && embeddings.tying() == Tying.TIED;
     for (TensorInfo theirs : newBase.tensors()) {
@@ -95,15 +95,14 @@ final class Fitting {
     }
     String embedding = embeddings.embedding().get();
     String head = embeddings.head().orElseThrow();
-    Delta embeddingDelta = deltas.get(embedding);
-    Delta headDelta = deltas.get(head);
+    Delta embeddingDelta = isChanged(embedding) ? deltas.get(embedding) : null;
+    Delta headDelta = isChanged(head) ? deltas.get(head) : null;
     if (embeddingDelta == null && headDelta == null) {
       return deltas;
     }
     Tying old = patch.base().map(PatchBase::tying).orElse(Tying.UNKNOWN);
     if (embeddings.tying() == Tying.TIED) {
-      boolean wasTied = old == Tying.TIED || (old == Tying.UNKNOWN && headDelta == null && Rows.only(embeddingDelta));
-      if (wasTied && embeddingDelta != null) {
+      if (isOneMatrix(old, embeddingDelta, headDelta)) {
         // One matrix then and now: its change goes once to each place where the new base stores it.
         if (embeddings.headStored()) {
           deltas.put(head, embeddingDelta);
@@ -113,10 +112,10 @@ final class Fitting {
       } else {
         refuseUnless(
             Allow.TIED_EMBEDDINGS,
-            embeddingDelta != null ? embedding : head,
+            headDelta != null ? head : embedding,
             "is changed by the patch on its own, but the new base uses one matrix as embedding and head");
       }
-    } else if (old == Tying.TIED && embeddings.headStored() && headDelta == null) {
+    } else if (old == Tying.TIED && embeddings.headStored()) {
       refuseUnless(
           Allow.TIED_EMBEDDINGS,
           head,
@@ -125,19 +124,34 @@ final class Fitting {
     return deltas;
   }
 
+  /** Whether the two changes are those of one matrix, stored once or twice, so that the embedding's is both. */
+  private static boolean isOneMatrix(Tying old, Delta embedding, Delta head) {
+    if (embedding == null) {
+      return false;
+    }
+    return head == null
+        ? old == Tying.TIED || old == Tying.UNKNOWN && Rows.only(embedding)
+        // Adapters change embedding and head each in its own way even where they are one matrix.
+        : old == Tying.TIED && isOfStoredWeights(embedding) && isOfStoredWeights(head);
+  }
+
+  private static boolean isOfStoredWeights(Delta delta) {
+    return delta.isAdditive()
+        && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Dense || term.delta() instanceof Delta.Difference);
+  }
+
   private boolean isHead(String tensor) {
     return embeddings.head().isPresent() && embeddings.head().get().equals(tensor);
   }
 
   private void fit(String name, Delta delta) {
     Optional<TensorInfo> found = newBase.find(name);
-    if (delta instanceof Delta.Unchanged) {
-      // Only a type without arithmetic needs the check, which then reads the same range of all three.
-      found.filter(target -> !target.dtype().isArithmetic()).ifPresent(target -> changes.put(name, delta));
+    if (delta instanceof Delta.Unchanged demand) {
+      found.ifPresent(target -> fit(target, demand));
       return;
     }
     if (found.isEmpty()) {
-      if (delta instanceof Delta.Replacement addition && patch.base().isPresent()) {
+      if (delta instanceof Delta.Replacement addition && isAddition(name)) {
         if (refuseUnless(Allow.EXTRA_TENSORS, name, "is added by the patch")) {
           changes.put(name, delta);
           additions.add(new TensorInfo(name, addition.values().info().dtype(), delta.shape()));
@@ -148,6 +162,10 @@ final class Fitting {
       return;
     }
     TensorInfo target = found.get();
+    if (delta instanceof Delta.Replacement && isAddition(name)
+        && !refuseUnless(Allow.EXTRA_TENSORS, name, "is added by the patch, but the new base has one of its own")) {
+      return;
+    }
     Optional<String> scales = Quantised.scalesOf(newBase, target);
     if (scales.isPresent()) {
       mismatches.add(Mismatch.of(name, target.dtype() + " weights scaled by " + Names.quote(scales.get()) + " cannot be changed"));
@@ -156,6 +174,20 @@ final class Fitting {
     } else if (fits(name, delta, target.shape())) {
       changes.put(name, delta);
     }
+  }
+
+  /** The demand is checked as the new base's tensor is read, which works on the same range of all three if their types are one. */
+  private void fit(TensorInfo target, Delta.Unchanged demand) {
+    DType type = demand.base().info().dtype();
+    if (target.dtype() == type) {
+      changes.put(target.name(), demand);
+    } else {
+      mismatches.add(Mismatch.of(target.name(), "is " + type + " in the model that the patch was made on and " + target.dtype() + " in the new base"));
+    }
+  }
+
+  private boolean isAddition(String name) {
+    return patch.base().filter(base -> base.tensors().stream().noneMatch(tensor -> tensor.name().equals(name))).isPresent();
   }
 
   private static boolean takes(TensorInfo target, Delta delta) {
@@ -176,12 +208,16 @@ final class Fitting {
       }
       return true;
     }
-    Shape shape = delta.isAdditive() ? widest(delta) : delta.shape();
-    return shape.equals(target) || otherShape(name, shape, target);
-  }
-
-  private static Shape widest(Delta delta) {
-    return Terms.of(delta).stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
+    if (!delta.isAdditive()) {
+      return delta.shape().equals(target) || otherShape(name, delta.shape(), target);
+    }
+    for (Delta.Term term : Terms.of(delta)) {
+      Delta part = term.delta();
+      if (!(Rows.only(part) ? Rows.fit(part, target) : part.shape().equals(target))) {
+        return otherShape(name, part.shape(), target);
+      }
+    }
+    return true;
   }
 
   /** Records another shape unless it is allowed; true if the change can still be applied to the rows in common. */
@@ -206,8 +242,7 @@ final class Fitting {
   /** Changes that concern single rows, which need not know how many rows the tensor has. */
   private static final class Rows {
     static boolean only(Delta delta) {
-      return delta instanceof Delta.RowReplacement
-          || delta != null && delta.isAdditive() && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows);
+      return delta instanceof Delta.RowReplacement || delta != null && Terms.areRows(delta);
     }
 
     static boolean fit(Delta delta, Shape target) {

@@ -63,7 +63,7 @@ final class Operands implements AutoCloseable {
       if (change instanceof Delta.Dense dense) {
         operands.add(new Merger.Values(0, covered, term.factor(), dense.values().info().dtype(), elements(dense.values(), first, covered)));
       } else if (change instanceof Delta.Difference difference) {
-        operands.add(difference(0, term.factor(), difference.tuned(), first, difference.base(), first, covered));
+        operands.add(difference(term.factor(), difference.tuned(), difference.base(), first, covered));
       } else if (change instanceof Delta.LowRank product) {
         operands.add(product(product, term.factor(), first, covered));
       } else if (change instanceof Delta.Rows rows) {
@@ -101,9 +101,12 @@ final class Operands implements AutoCloseable {
         factors.right(delta));
   }
 
+  /** One operand for each row, but one buffer for all: rows may be many and short. */
   private void rows(Delta.Rows delta, double factor, long first, int count) throws IOException {
     long columns = delta.shape().columns();
     ImmutableLongArray indices = delta.indices();
+    Packed values = null;
+    Packed base = null;
     for (int i = 0; i < indices.length(); i++) {
       long rowStart = indices.get(i) * columns;
       long from = Math.max(first, rowStart);
@@ -111,34 +114,52 @@ final class Operands implements AutoCloseable {
       if (from >= to) {
         continue;
       }
-      long inValues = i * columns + from - rowStart;
+      if (values == null) {
+        values = new Packed(delta.values(), count);
+        base = delta.base().isPresent() ? new Packed(delta.base().get(), count) : null;
+      }
       int start = (int) (from - first);
       int length = (int) (to - from);
+      ByteBuffer row = values.read(i * columns + from - rowStart, length);
       operands.add(
-          delta.base().isPresent()
-              ? difference(start, factor, delta.values(), inValues, delta.base().get(), from, length)
-              : new Merger.Values(start, length, factor, delta.values().info().dtype(), elements(delta.values(), inValues, length)));
+          base == null
+              ? new Merger.Values(start, length, factor, values.type(), row)
+              : new Merger.Difference(start, length, factor, values.type(), row, base.type(), base.read(from, length)));
     }
   }
 
-  private Merger.Operand difference(int start, double factor, Tensor tuned, long inTuned, Tensor base, long inBase, int count)
-      throws IOException {
+  private Merger.Operand difference(double factor, Tensor tuned, Tensor base, long first, int count) throws IOException {
     return new Merger.Difference(
-        start,
-        count,
-        factor,
-        tuned.info().dtype(),
-        elements(tuned, inTuned, count),
-        base.info().dtype(),
-        elements(base, inBase, count));
+        0, count, factor, tuned.info().dtype(), elements(tuned, first, count), base.info().dtype(), elements(base, first, count));
   }
 
   private ByteBuffer elements(Tensor tensor, long first, int count) throws IOException {
-    int size = tensor.info().dtype().bytes();
-    ByteBuffer buffer = buffers.lend(count * size);
-    lent.add(buffer);
-    tensor.read(first * size, buffer);
-    return buffer.flip();
+    return new Packed(tensor, count).read(first, count);
+  }
+
+  /** Runs of one tensor, one after the other in a lent buffer. */
+  private final class Packed {
+    private final Tensor tensor;
+    private final ByteBuffer buffer;
+
+    /** Room for {@code count} elements in all. */
+    Packed(Tensor tensor, int count) {
+      this.tensor = tensor;
+      this.buffer = buffers.lend(count * tensor.info().dtype().bytes());
+      lent.add(buffer);
+    }
+
+    DType type() {
+      return tensor.info().dtype();
+    }
+
+    ByteBuffer read(long first, int count) throws IOException {
+      int size = type().bytes();
+      ByteBuffer run = buffer.slice(buffer.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
+      tensor.read(first * size, run);
+      buffer.position(buffer.position() + count * size);
+      return run.flip();
+    }
   }
 
   @Override

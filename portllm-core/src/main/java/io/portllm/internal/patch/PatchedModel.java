@@ -81,6 +81,11 @@ public final class PatchedModel implements ModelVersion {
     return newBase;
   }
 
+  /** Every version that reading this one reads, itself patched or not. */
+  public Set<ModelVersion> inputs() {
+    return Collections.unmodifiableSet(inputs);
+  }
+
   /** Whether the tensor of this name differs from the new base's. */
   public boolean changes(String tensor) {
     Delta delta = changes.get(tensor);
@@ -178,7 +183,15 @@ public final class PatchedModel implements ModelVersion {
   /** Reads a tensor of a type without arithmetic: it stays or is replaced whole. */
   private void readBytes(TensorInfo tensor, Delta delta, long offset, ByteBuffer destination) throws IOException {
     if (delta instanceof Delta.Replacement replacement) {
-      replacement.values().read(offset, destination);
+      // Where the new base has more rows than the replacement, the rest stay as they are.
+      int covered = (int) Math.max(0, Math.min(destination.remaining(), replacement.values().info().bytes() - offset));
+      if (covered > 0) {
+        replacement.values().read(offset, destination.slice(destination.position(), covered));
+        destination.position(destination.position() + covered);
+      }
+      if (destination.hasRemaining()) {
+        newBase.read(tensor, offset + covered, destination);
+      }
     } else {
       Equality.require(tensor.name(), (Delta.Unchanged) delta, offset, destination.remaining(), buffers);
       newBase.read(tensor, offset, destination);
@@ -216,6 +229,9 @@ public final class PatchedModel implements ModelVersion {
     int covered = (int) Math.max(0, Math.min(count, values.info().elements() - first));
     if (covered < count) {
       newBase.read(tensor, (first + covered) * size, run.slice(covered * size, (count - covered) * size));
+    }
+    if (covered == 0) {
+      return Rounding.NONE;
     }
     return overwrite(tensor, values, first, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
   }

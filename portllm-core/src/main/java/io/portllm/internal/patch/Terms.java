@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import io.portllm.Delta;
 import io.portllm.Delta.Sum;
 import io.portllm.Delta.Term;
+import io.portllm.Shape;
 import io.portllm.internal.text.Names;
 import java.util.List;
 
@@ -14,6 +15,11 @@ public final class Terms {
   /** The terms that {@code delta} is the sum of. */
   public static List<Term> of(Delta delta) {
     return delta instanceof Sum sum ? sum.terms() : List.of(new Term(1, delta));
+  }
+
+  /** Whether {@code delta} changes single rows, and so need not know how many rows the tensor has. */
+  static boolean areRows(Delta delta) {
+    return delta.isAdditive() && of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows);
   }
 
   /** {@code delta} times {@code scale}. */
@@ -36,11 +42,21 @@ public final class Terms {
     }
     requireAdditive(tensor, mine, "added to");
     requireAdditive(tensor, theirs, "added to");
-    boolean rows = mine instanceof Delta.Rows || theirs instanceof Delta.Rows;
-    if (!rows && !mine.shape().equals(theirs.shape())) {
+    if (!areOfOneTensor(mine, theirs)) {
       throw new IllegalArgumentException("tensor " + Names.quote(tensor) + " is " + mine.shape() + " in one patch and " + theirs.shape() + " in the other");
     }
     return new Sum(ImmutableList.<Term>builder().addAll(of(mine)).addAll(of(theirs)).build());
+  }
+
+  private static boolean areOfOneTensor(Delta mine, Delta theirs) {
+    Shape one = mine.shape();
+    Shape other = theirs.shape();
+    if (!areRows(mine) && !areRows(theirs)) {
+      return one.equals(other);
+    }
+    return one.columns() == other.columns()
+        && (areRows(mine) || other.rows() <= one.rows())
+        && (areRows(theirs) || one.rows() <= other.rows());
   }
 
   private static void requireAdditive(String tensor, Delta delta, String what) {

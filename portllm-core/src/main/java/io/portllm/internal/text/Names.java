@@ -24,7 +24,8 @@ public final class Names {
 
   /** The part after the last slash: what a path calls a model, whatever machine it lies on. */
   public static String last(String path) {
-    String trimmed = path.endsWith("/") ? path.substring(0, path.length() - 1) : path;
+    String slashed = path.replace('\\', '/');
+    String trimmed = slashed.endsWith("/") ? slashed.substring(0, slashed.length() - 1) : slashed;
     return trimmed.substring(trimmed.lastIndexOf('/') + 1);
   }
 

@@ -63,6 +63,29 @@ public final class TorchRandom {
     return values;
   }
 
+  /** The numbers of {@code Tensor.uniform_(from, to)} in a contiguous bfloat16 tensor of {@code count} elements, widened. */
+  public float[] bfloat16Uniform(int count, double from, double to) {
+    float[] bounds = {(float) from, (float) to};
+    roundToBfloat16(bounds);
+    float[] values = uniform(count, from, to);
+    roundToBfloat16(values);
+    for (int i = 0; i < count; i++) {
+      // The upper bound is no part of the range, so what rounds to it becomes the lower.
+      if (values[i] == bounds[1]) {
+        values[i] = bounds[0];
+      }
+    }
+    return values;
+  }
+
+  /** Rounds each of these finite values to the nearest that bfloat16 has, ties to even. */
+  public static void roundToBfloat16(float[] values) {
+    for (int i = 0; i < values.length; i++) {
+      int bits = Float.floatToRawIntBits(values[i]);
+      values[i] = Float.intBitsToFloat((bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff_0000);
+    }
+  }
+
   /**
    * The first elements of {@code torch.randperm(n)}. Takes memory for these alone; time too, unless n is above two hundred million.
    *

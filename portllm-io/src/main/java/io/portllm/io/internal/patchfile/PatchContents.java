@@ -86,7 +86,7 @@ public final class PatchContents implements ModelVersion {
   }
 
   /** The shape of the widest term: terms for single rows may not know all rows. */
-  private static Shape shapeOf(Delta delta) {
+  static Shape shapeOf(Delta delta) {
     if (!delta.isAdditive()) {
       return delta.shape();
     }
@@ -298,6 +298,8 @@ public final class PatchContents implements ModelVersion {
   @Override
   public void verifyUnchanged() throws IOException {
     Set<ModelVersion> inputs = Collections.newSetFromMap(new IdentityHashMap<>());
+    // The base was read for its fingerprint, even where no change needs its weights.
+    patch.base().flatMap(PatchBase::model).ifPresent(inputs::add);
     List<Delta> all = new ArrayList<>(patch.deltas().values());
     all.forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
     for (ModelVersion input : inputs) {

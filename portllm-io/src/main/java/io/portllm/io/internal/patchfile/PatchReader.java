@@ -67,8 +67,11 @@ public final class PatchReader {
     Map<String, Delta> deltas = new TreeMap<>();
     for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
       try {
-        deltas.put(entry.getKey(), delta(entry.getKey(), entry.getValue()));
-      } catch (IllegalArgumentException e) {
+        Shape shape = shape(entry.getKey(), entry.getValue().get("shape"));
+        Delta delta = delta(entry.getKey(), entry.getValue(), shape);
+        checkShape(entry.getKey(), delta, shape);
+        deltas.put(entry.getKey(), delta);
+      } catch (IllegalArgumentException | ArithmeticException e) {
         throw malformed("PF-SHAPE", "tensor " + Names.quote(entry.getKey()) + ": " + e.getMessage());
       }
     }
@@ -80,8 +83,21 @@ public final class PatchReader {
     return Patch.of(deltas, base(), metadata.getOrDefault(PatchKeys.RECIPE, ""));
   }
 
-  private Delta delta(String tensor, JsonNode entry) throws IOException {
-    Shape shape = shape(tensor, entry.get("shape"));
+  private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
+    Shape found = PatchContents.shapeOf(delta);
+    if (!found.equals(shape)) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " is said to be " + shape + ", but its change is " + found);
+    }
+    if (delta instanceof Delta.Sum sum) {
+      for (Delta.Term term : sum.terms()) {
+        if (term.delta().shape().columns() != shape.columns()) {
+          throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " is " + shape + ", but one of its changes is " + term.delta().shape());
+        }
+      }
+    }
+  }
+
+  private Delta delta(String tensor, JsonNode entry, Shape shape) throws IOException {
     JsonNode list = entry.get("terms");
     if (list == null || !list.isArray() || list.isEmpty()) {
       throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has no terms");
@@ -91,7 +107,7 @@ public final class PatchReader {
       return new Delta.Replacement(part(tensor, 0, "weight"));
     }
     if (list.size() == 1 && kind.equals(PatchKeys.ROW_REPLACEMENT)) {
-      return new Delta.RowReplacement(indices(tensor, 0), part(tensor, 0, "weight"), shape);
+      return new Delta.RowReplacement(indices(tensor, 0, shape), part(tensor, 0, "weight"), shape);
     }
     List<Delta.Term> terms = new ArrayList<>();
     for (JsonNode term : list) {
@@ -104,15 +120,27 @@ public final class PatchReader {
     String kind = term.path("kind").asText();
     return switch (kind) {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
-      case PatchKeys.LOW_RANK -> new Delta.LowRank(
-          part(tensor, number, "lora_B"),
-          part(tensor, number, "lora_A"),
-          number(tensor, term, "scale"),
-          term.path("transposed").asBoolean(),
-          shape);
-      case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number), part(tensor, number, "delta"), Optional.empty(), shape);
+      case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
+      case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
       default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
     };
+  }
+
+  private Delta product(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    JsonNode transposed = term.get("transposed");
+    if (transposed == null || !transposed.isBoolean()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
+    }
+    Tensor b = part(tensor, number, "lora_B");
+    Tensor a = part(tensor, number, "lora_A");
+    if (shape.rank() < 2 || a.info().shape().rank() < 2 || b.info().shape().rank() < 2) {
+      throw malformed(
+          "PF-SHAPE",
+          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape);
+    }
+    // Beside other changes, a product may have fewer rows than the tensor.
+    long rows = transposed.booleanValue() ? a.info().shape().columns() : b.info().shape().rows();
+    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed.booleanValue(), shape.withRows(rows));
   }
 
   private Tensor part(String tensor, int number, String part) throws IOException {
@@ -121,7 +149,7 @@ public final class PatchReader {
     return tensors.tensor(name).orElseThrow(() -> malformed("PF-TENSORS", "tensor " + Names.quote(name) + " is missing"));
   }
 
-  private ImmutableLongArray indices(String tensor, int number) throws IOException {
+  private ImmutableLongArray indices(String tensor, int number, Shape shape) throws IOException {
     Tensor stored = part(tensor, number, "indices");
     if (stored.info().dtype() != DType.I64 || stored.info().shape().rank() != 1 || stored.info().bytes() > Integer.MAX_VALUE) {
       throw malformed("PF-INDEX", "tensor " + Names.quote(stored.info().name()) + " must be a list of I64 but is " + stored.info().dtype() + " " + stored.info().shape());
@@ -130,6 +158,13 @@ public final class PatchReader {
     stored.read(0, bytes);
     long[] values = new long[bytes.capacity() / 8];
     bytes.flip().asLongBuffer().get(values);
+    Set<Long> seen = new HashSet<>();
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] < 0 || values[i] >= shape.rows() || !seen.add(values[i])) {
+        String problem = seen.contains(values[i]) ? "occurs again" : "is no row of " + shape;
+        throw malformed("PF-INDEX", "tensor " + Names.quote(stored.info().name()) + ": number " + i + ", " + values[i] + ", " + problem);
+      }
+    }
     return ImmutableLongArray.copyOf(values);
   }
 

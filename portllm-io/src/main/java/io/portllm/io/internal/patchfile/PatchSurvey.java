@@ -55,7 +55,7 @@ final class PatchSurvey {
       }
     }
     for (Delta.Difference pair : pairs) {
-      bytes += pair.tuned().info().bytes() + pair.base().info().bytes();
+      bytes += pair.shape().elements() * (pair.tuned().info().dtype().bytes() + pair.base().info().dtype().bytes());
     }
     Progress progress = new Progress(options.progress(), bytes);
     base.ifPresent(model -> model.tensors().forEach(tensor -> tasks.add(() -> survey.digest(model, tensor, progress))));

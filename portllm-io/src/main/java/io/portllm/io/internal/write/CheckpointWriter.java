@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.google.common.collect.Iterables;
+import com.google.common.io.Closer;
 import io.portllm.ModelVersion;
 import io.portllm.Rounding;
 import io.portllm.Shard;
@@ -17,7 +18,9 @@ import io.portllm.io.WriteReport;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileStore;
@@ -29,12 +32,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.CancellationException;
 
 /** Writes a model version as a folder or a single file. */
 public final class CheckpointWriter {
   /** Bytes of the output that one thread computes and writes at a time. */
   private static final int CHUNK_BYTES = 4 << 20;
 
+  private static final String SINGLE_FILE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 
   private final ModelVersion model;
@@ -50,13 +55,29 @@ public final class CheckpointWriter {
   /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors}. */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
     CheckpointWriter writer = new CheckpointWriter(model, options);
+    try {
+      return writer.write(output);
+    } catch (ClosedByInterruptException | InterruptedIOException e) {
+      if (!Thread.currentThread().isInterrupted()) {
+        throw e;
+      }
+      CancellationException cancelled = new CancellationException("interrupted");
+      cancelled.initCause(e);
+      throw cancelled;
+    }
+  }
+
+  private WriteReport write(Path output) throws IOException {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new CancellationException("interrupted");
+    }
     if (output.getFileName() != null && output.getFileName().toString().endsWith(".safetensors")) {
       if (model.shards().size() != 1) {
         throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size() + " weight files; name a folder");
       }
-      return writer.writeFile(output);
+      return writeFile(output);
     }
-    return writer.writeFolder(output);
+    return writeFolder(output);
   }
 
   private WriteReport writeFile(Path target) throws IOException {
@@ -70,13 +91,16 @@ public final class CheckpointWriter {
   }
 
   private WriteReport writeFolder(Path target) throws IOException {
-    refuseInsideInput(target);
+    refuseAroundInputs(target);
     try (Output output = new Output(target, true, options.overwrites())) {
       requireRoom(target);
       Path folder = output.temporary();
       Map<Path, Shard> files = new LinkedHashMap<>();
       for (Shard shard : model.shards()) {
-        files.put(folder.resolve(shard.fileName()), shard);
+        Path file = placeOf(shard.fileName(), folder);
+        if (files.put(file, shard) != null) {
+          throw new IllegalArgumentException("two weight files of " + Names.quote(model.name()) + " are called " + Names.quote(shard.fileName()));
+        }
       }
       writeShards(files);
       for (SideFile side : model.sideFiles()) {
@@ -94,20 +118,25 @@ public final class CheckpointWriter {
   private void writeShards(Map<Path, Shard> files) throws IOException {
     Progress progress = new Progress(options.progress(), totalBytes());
     DirectBuffers buffers = new DirectBuffers(CHUNK_BYTES);
-    List<ShardFile> shards = new ArrayList<>();
-    files.forEach((file, shard) -> shards.add(new ShardFile(model, shard, file, buffers, rounding, progress)));
-    try {
+    try (Closer closer = Closer.create()) {
+      List<ShardFile> shards = new ArrayList<>();
+      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(model, shard, file, buffers, rounding, progress))));
       Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
-    } finally {
-      for (ShardFile shard : shards) {
-        shard.close();
-      }
     }
   }
 
-  private static void copy(SideFile side, Path folder) throws IOException {
-    Path file = folder.resolve(side.name());
+  /** Where a file goes; makes the folder that it is in. */
+  private static Path placeOf(String name, Path folder) throws IOException {
+    Path file = folder.resolve(name).normalize();
+    if (!file.startsWith(folder) || file.equals(folder)) {
+      throw new IllegalArgumentException("file " + Names.quote(name) + " does not lie within its model");
+    }
     Files.createDirectories(file.getParent());
+    return file;
+  }
+
+  private static void copy(SideFile side, Path folder) throws IOException {
+    Path file = placeOf(side.name(), folder);
     try (InputStream in = side.open(); FileChannel out = Output.create(file)) {
       byte[] buffer = new byte[64 << 10];
       long position = 0;
@@ -119,8 +148,13 @@ public final class CheckpointWriter {
     }
   }
 
+  /** Loaders find one file that is called {@value #SINGLE_FILE} by itself, and all others by the index alone. */
   private boolean hasIndex() {
-    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.isIndexed();
+    if (model.shards().size() > 1) {
+      return true;
+    }
+    boolean listed = origin() instanceof SafetensorsModel files && Files.exists(files.path().resolve(INDEX));
+    return listed && !Iterables.getOnlyElement(model.shards()).fileName().equals(SINGLE_FILE);
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
@@ -152,14 +186,32 @@ public final class CheckpointWriter {
     return origin;
   }
 
-  private void refuseInsideInput(Path target) throws IOException {
+  /** An output below an input would change that model; an input below an output would be deleted with what the output replaces. */
+  private void refuseAroundInputs(Path target) throws IOException {
     Path output = target.toAbsolutePath().normalize();
-    if (origin() instanceof SafetensorsModel input && Files.isDirectory(input.path())) {
-      Path folder = input.path().toAbsolutePath().normalize();
-      if (output.startsWith(folder) && !output.equals(folder)) {
-        throw new IOException("[" + target + "] lies inside the model that is read, " + Names.quote(folder.toString()));
+    if (output.getParent() == null || !Files.isDirectory(output.getParent())) {
+      return;
+    }
+    Path real = Files.exists(output) ? output.toRealPath() : output.getParent().toRealPath().resolve(output.getFileName());
+    for (SafetensorsModel input : inputs(model)) {
+      Path path = input.path().toRealPath();
+      if (real.startsWith(path) && !real.equals(path)) {
+        throw new IOException("[" + target + "] lies inside the model that is read, " + Names.quote(input.name()));
+      }
+      if (path.startsWith(real) && !path.equals(real)) {
+        throw new IOException("[" + target + "] holds what is read, " + Names.quote(input.name()) + ", and so is not overwritten");
       }
     }
+  }
+
+  private static List<SafetensorsModel> inputs(ModelVersion model) {
+    if (model instanceof SafetensorsModel files) {
+      return List.of(files);
+    }
+    if (model instanceof PatchedModel patched) {
+      return patched.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
+    }
+    return List.of();
   }
 
   private void requireRoom(Path target) throws IOException {

@@ -2,10 +2,10 @@ package io.portllm.io.internal.write;
 
 import io.portllm.internal.text.Names;
 import java.io.IOException;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileVisitResult;
@@ -18,6 +18,9 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Pattern;
 
 /**
  * An output, file or folder, that is whole or absent: made under a temporary name beside its target, forced to disk, and renamed.
@@ -33,8 +36,7 @@ final class Output implements AutoCloseable {
   private final boolean folder;
   private final boolean overwrite;
   private final String prefix;
-  private final Path lockFile;
-  private final FileChannel lockChannel;
+  private final TargetLock lock;
   private final Path temporary;
   private boolean committed;
 
@@ -57,8 +59,7 @@ final class Output implements AutoCloseable {
     }
     this.prefix = "." + name + ".portllm-";
     checkTarget();
-    this.lockFile = target.resolveSibling("." + name + ".portllm.lock");
-    this.lockChannel = lock();
+    this.lock = TargetLock.of(target);
     try {
       recover();
       checkTarget();
@@ -66,8 +67,8 @@ final class Output implements AutoCloseable {
       if (folder) {
         Files.createDirectory(temporary);
       }
-    } catch (IOException | RuntimeException e) {
-      unlock();
+    } catch (Throwable e) {
+      lock.close();
       throw e;
     }
   }
@@ -84,9 +85,12 @@ final class Output implements AutoCloseable {
 
   /** Puts the finished temporary, of which every file was forced, in the target's place. */
   void commit() throws IOException {
+    // Who does not know of the lock may have put something there in the meantime.
+    checkTarget();
+    Path replaced = null;
     if (folder) {
-      force(temporary);
-      replaceFolder();
+      forceFolders(temporary);
+      replaced = replaceFolder();
     } else {
       move(temporary, target);
     }
@@ -96,22 +100,31 @@ final class Output implements AutoCloseable {
     } catch (IOException e) {
       throw new IOException("[" + target + "] is complete, but whether it survives a power cut is not known: its folder could not be synced", e);
     }
+    // Only now that the renames are on disk: else a power cut could leave the old folder in place, half deleted.
+    if (replaced != null) {
+      try {
+        delete(replaced);
+      } catch (IOException e) {
+        throw new IOException("[" + target + "] is complete, but what it replaced could not be deleted from " + Names.quote(replaced.toString()), e);
+      }
+    }
   }
 
-  private void replaceFolder() throws IOException {
+  /** Where the folder that was replaced lies now; null if there was none. */
+  private Path replaceFolder() throws IOException {
     if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS) || isEmptyFolder(target)) {
       move(temporary, target);
-      return;
+      return null;
     }
     Path aside = target.resolveSibling(temporary.getFileName().toString().replaceFirst("\\.tmp$", ".old"));
-    Files.move(target, aside, StandardCopyOption.ATOMIC_MOVE);
+    move(target, aside);
     try {
       move(temporary, target);
     } catch (IOException e) {
-      Files.move(aside, target, StandardCopyOption.ATOMIC_MOVE);
+      move(aside, target);
       throw e;
     }
-    delete(aside);
+    return aside;
   }
 
   private static void move(Path from, Path to) throws IOException {
@@ -156,43 +169,67 @@ final class Output implements AutoCloseable {
     }
   }
 
-  private FileChannel lock() throws IOException {
-    FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
-    try {
-      FileLock lock = channel.tryLock();
-      if (lock == null) {
-        throw new IOException("[" + target + "] is being written by another process");
-      }
-      return channel;
-    } catch (OverlappingFileLockException e) {
-      channel.close();
-      throw new IOException("[" + target + "] is being written by another thread", e);
-    } catch (IOException e) {
-      channel.close();
-      throw e;
-    }
-  }
-
   /** Puts an old folder back that a dead process left aside, and deletes what dead processes left unfinished. */
   private void recover() throws IOException {
-    try (DirectoryStream<Path> entries =
-        Files.newDirectoryStream(target.getParent(), entry -> entry.getFileName().toString().startsWith(prefix))) {
+    Pattern ours = Pattern.compile(Pattern.quote(prefix) + "[0-9]+-[0-9a-f]+\\.(tmp|old)");
+    List<Path> left = new ArrayList<>();
+    try (DirectoryStream<Path> entries = Files.newDirectoryStream(target.getParent())) {
       for (Path entry : entries) {
-        String name = entry.getFileName().toString();
-        if (name.endsWith(".old") && !Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-          Files.move(entry, target, StandardCopyOption.ATOMIC_MOVE);
-        } else if (name.endsWith(".tmp") || name.endsWith(".old")) {
-          delete(entry);
+        if (ours.matcher(entry.getFileName().toString()).matches()) {
+          left.add(entry);
         }
+      }
+    } catch (DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+    for (Path entry : left) {
+      if (entry.getFileName().toString().endsWith(".old") && isFree(target)) {
+        move(entry, target);
+      } else {
+        delete(entry);
       }
     }
   }
 
+  /** Whether nothing is at {@code path}, or an empty folder. */
+  private static boolean isFree(Path path) throws IOException {
+    return !Files.exists(path, LinkOption.NOFOLLOW_LINKS) || Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS) && isEmptyFolder(path);
+  }
+
+  private static void forceFolders(Path root) throws IOException {
+    Files.walkFileTree(
+        root,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult postVisitDirectory(Path directory, IOException failure) throws IOException {
+            if (failure != null) {
+              throw failure;
+            }
+            force(directory);
+            return FileVisitResult.CONTINUE;
+          }
+        });
+  }
+
+  /** Syncs a folder. An interrupt neither stops it nor is lost: by now the outcome must be one or the other. */
   private static void force(Path directory) throws IOException {
     // Windows cannot open a folder as a channel, and needs no sync for a rename.
-    if (directory.getFileSystem().supportedFileAttributeViews().contains("posix")) {
-      try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
-        channel.force(true);
+    if (!directory.getFileSystem().supportedFileAttributeViews().contains("posix")) {
+      return;
+    }
+    boolean interrupted = Thread.interrupted();
+    try {
+      while (true) {
+        try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+          channel.force(true);
+          return;
+        } catch (ClosedByInterruptException e) {
+          interrupted |= Thread.interrupted();
+        }
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
       }
     }
   }
@@ -222,11 +259,6 @@ final class Output implements AutoCloseable {
         });
   }
 
-  private void unlock() throws IOException {
-    Files.deleteIfExists(lockFile);
-    lockChannel.close();
-  }
-
   /** Deletes the temporary unless it was committed, and ends the lock. */
   @Override
   public void close() throws IOException {
@@ -235,7 +267,7 @@ final class Output implements AutoCloseable {
         delete(temporary);
       }
     } finally {
-      unlock();
+      lock.close();
     }
   }
 

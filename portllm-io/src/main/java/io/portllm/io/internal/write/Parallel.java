@@ -36,13 +36,22 @@ public final class Parallel {
 
   private void run() throws IOException {
     List<Thread> threads = new ArrayList<>();
-    for (int i = 0; i < options.threads(); i++) {
-      Thread thread = new Thread(this::work, "portllm-" + i);
-      thread.setDaemon(true);
-      thread.start();
-      threads.add(thread);
+    try {
+      for (int i = 0; i < options.threads(); i++) {
+        Thread thread = new Thread(this::work, "portllm-" + i);
+        thread.setDaemon(true);
+        thread.start();
+        threads.add(thread);
+      }
+    } catch (Throwable e) {
+      // Those that did start must have ended before the caller cleans up.
+      fail(e);
     }
-    boolean interrupted = false;
+    // An interrupt from before counts too, however fast the threads are.
+    boolean interrupted = Thread.interrupted();
+    if (interrupted) {
+      fail(new CancellationException("interrupted"));
+    }
     for (Thread thread : threads) {
       while (thread.isAlive()) {
         try {
@@ -95,6 +104,9 @@ public final class Parallel {
       throw e;
     } else if (failure instanceof Error e) {
       throw e;
+    } else if (failure != null) {
+      // Other languages throw checked exceptions where Java allows none.
+      throw new IOException(failure);
     }
   }
 }

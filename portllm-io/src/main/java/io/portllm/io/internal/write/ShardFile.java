@@ -6,7 +6,9 @@ import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.text.Names;
 import io.portllm.io.internal.safetensors.SafetensorsHeader;
+import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -21,7 +23,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  * One weight file that is being written: a list of chunks, each a run of bytes of the file that one thread computes and writes. The
  * file is created with its first chunk, and forced and closed with its last.
  */
-final class ShardFile {
+final class ShardFile implements Closeable {
   private final ModelVersion model;
   private final Path file;
   private final byte[] header;
@@ -91,6 +93,9 @@ final class ShardFile {
       for (Part part : chunk.parts()) {
         ByteBuffer target = buffer.slice(buffer.position(), part.length());
         read(part, target);
+        if (target.hasRemaining()) {
+          throw new IOException("tensor " + Names.quote(part.tensor().name()) + " of " + Names.quote(model.name()) + " was not read to the end");
+        }
         buffer.position(buffer.position() + part.length());
       }
       writeFully(open(), buffer.flip(), chunk.position());
@@ -128,7 +133,8 @@ final class ShardFile {
   }
 
   /** Closes the file, finished or not. */
-  synchronized void close() throws IOException {
+  @Override
+  public synchronized void close() throws IOException {
     if (channel != null) {
       channel.close();
     }

@@ -12,18 +12,23 @@ import io.portllm.io.internal.adapter.TorchRandom;
  * @param b most × bases × rank
  */
 record RandomBases(Tensor a, Tensor b) {
-  /** Uniform numbers. */
+  /**
+   * Uniform numbers, in bfloat16: PEFT draws and divides them in it on a CPU and on GPUs that have it. Where it does not find it, it takes
+   * float16, which gives other numbers; the adapter does not tell.
+   */
   static RandomBases dense(long seed, int rank, long least, long most) {
     TorchRandom random = new TorchRandom(seed);
-    float[] a = random.uniform(Math.toIntExact(rank * least), -bound(least), bound(least));
+    float[] a = random.bfloat16Uniform(Math.toIntExact(rank * least), -bound(least), bound(least));
     int bases = Math.toIntExact((least + rank - 1) / rank);
     float[] b = new float[Math.toIntExact(Math.multiplyExact(most, (long) bases * rank))];
     for (int base = 0; base < bases; base++) {
-      float[] drawn = random.uniform(Math.toIntExact(most * rank), -bound(rank), bound(rank));
+      float[] drawn = random.bfloat16Uniform(Math.toIntExact(most * rank), -bound(rank), bound(rank));
       for (int row = 0; row < most; row++) {
         System.arraycopy(drawn, row * rank, b, (row * bases + base) * rank, rank);
       }
     }
+    divideByDeviation(a, true);
+    divideByDeviation(b, true);
     return of(a, b, rank, least, most);
   }
 
@@ -35,12 +40,12 @@ record RandomBases(Tensor a, Tensor b) {
     float[] b = random.uniform(Math.toIntExact(Math.multiplyExact(most, bases * rank)), 0, 1);
     makeSparse(a, sparsity);
     makeSparse(b, sparsity);
+    divideByDeviation(a, false);
+    divideByDeviation(b, false);
     return of(a, b, rank, least, most);
   }
 
   private static RandomBases of(float[] a, float[] b, int rank, long least, long most) {
-    divideByDeviation(a);
-    divideByDeviation(b);
     return new RandomBases(
         InMemory.of("randlora_A", Shape.of(rank, 1, least), a), InMemory.of("randlora_B", Shape.of(most, b.length / most / rank, rank), b));
   }
@@ -58,7 +63,7 @@ record RandomBases(Tensor a, Tensor b) {
     }
   }
 
-  private static void divideByDeviation(float[] values) {
+  private static void divideByDeviation(float[] values, boolean inBfloat16) {
     double sum = 0;
     for (float value : values) {
       sum += value;
@@ -68,9 +73,15 @@ record RandomBases(Tensor a, Tensor b) {
     for (float value : values) {
       squares += (value - mean) * (value - mean);
     }
-    float deviation = (float) Math.sqrt(squares / (values.length - 1));
+    float[] deviation = {(float) Math.sqrt(squares / (values.length - 1))};
+    if (inBfloat16) {
+      TorchRandom.roundToBfloat16(deviation);
+    }
     for (int i = 0; i < values.length; i++) {
-      values[i] /= deviation;
+      values[i] /= deviation[0];
+    }
+    if (inBfloat16) {
+      TorchRandom.roundToBfloat16(values);
     }
   }
 }
