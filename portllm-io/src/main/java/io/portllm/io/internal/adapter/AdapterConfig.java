@@ -23,6 +23,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -35,7 +36,6 @@ public final class AdapterConfig {
   /** LoRA variants that a plain product of two factors does not describe, by the field that switches them on. */
   private static final Map<String, String> VARIANTS =
       Map.of(
-          "use_dora", "DoRA",
           "use_qalora", "QALoRA",
           "use_bdlora", "BD-LoRA",
           "kasa_config", "KaSA",
@@ -44,7 +44,7 @@ public final class AdapterConfig {
           "layer_replication", "layer replication");
 
   /** Initialisations that take the start of the factors out of the base's weights. */
-  private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "loftq", "lora_ga");
+  private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "lora_ga");
 
   private static final Set<String> CLASSIFICATION = Set.of("SEQ_CLS", "TOKEN_CLS");
   private static final Set<String> CLASSIFIERS = Set.of("classifier", "score");
@@ -111,15 +111,26 @@ public final class AdapterConfig {
     }
     for (Map.Entry<String, String> variant : VARIANTS.entrySet()) {
       if (isOn(root.get(variant.getKey()))) {
-        throw malformed("AD-TYPE", "is an adapter of kind " + variant.getValue() + "; only plain LORA is read");
+        throw malformed("AD-TYPE", "is an adapter of kind " + variant.getValue() + "; of LORA, only its plain form and DoRA are read");
       }
     }
+    checkInitialisation();
+  }
+
+  /** What PEFT converts on saving says {@code true} here, and is a plain LoRA of twice the rank. */
+  private void checkInitialisation() throws MalformedModelException {
     JsonNode init = root.get("init_lora_weights");
-    if (init != null && init.isTextual() && MUTATING.stream().anyMatch(init.textValue()::startsWith)) {
+    String name = init == null ? "" : init.asText().toLowerCase(Locale.ROOT);
+    if (MUTATING.stream().anyMatch(name::startsWith)) {
       throw malformed(
           "AD-TYPE",
-          "was initialised by " + Names.quote(init.textValue())
-              + ", which changed the base's weights: save it from PEFT with path_initial_model_for_weight_conversion first");
+          "was initialised by " + Names.quote(name) + ", which took weights out of the base, so that it fits no other: convert it to plain LoRA by "
+              + "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=FOLDER), FOLDER being the adapter saved before its training");
+    }
+    if (name.startsWith("loftq")) {
+      throw malformed(
+          "AD-TYPE",
+          "was initialised by " + Names.quote(name) + ", which corrects the rounding of one quantised base, and PEFT does not convert it to plain LoRA");
     }
   }
 
@@ -206,6 +217,11 @@ public final class AdapterConfig {
   public String text(String field, String otherwise) {
     JsonNode value = root.get(field);
     return value == null || value.isNull() ? otherwise : value.asText();
+  }
+
+  /** Whether a field holds a text. */
+  public boolean isText(String field) {
+    return root.path(field).isTextual();
   }
 
   /** The elements of a list of texts; nothing where it is missing, null or no list. */

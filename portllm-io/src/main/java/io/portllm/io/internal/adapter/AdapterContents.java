@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.Allow;
+import io.portllm.BasePolicy;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
@@ -20,6 +21,7 @@ import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
 import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterTensors;
+import io.portllm.io.internal.adapter.kind.DoraChanges;
 import io.portllm.io.internal.adapter.kind.ParameterLora;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -50,6 +52,7 @@ public final class AdapterContents {
   private final Map<String, Tensor> embeddingAs = new TreeMap<>();
   private final Map<String, Tensor> embeddingBs = new TreeMap<>();
   private final Map<String, Tensor> loraBiases = new TreeMap<>();
+  private final Map<String, Tensor> magnitudes = new TreeMap<>();
   private final Map<String, Tensor> tokenRows = new TreeMap<>();
   /** Weights saved whole because they were trained. */
   private final Map<String, Tensor> saved = new TreeMap<>();
@@ -160,15 +163,21 @@ public final class AdapterContents {
     }
   }
 
-  private Map<String, Map<String, Tensor>> places() {
+  private Map<String, Map<String, Tensor>> places() throws IOException {
     Map<String, Map<String, Tensor>> rows = Map.of(".token_adapter.trainable_tokens_delta", tokenRows);
-    return config.kind().isPresent() ? rows : ImmutableMap.<String, Map<String, Tensor>>builder()
+    if (config.kind().isPresent()) {
+      return rows;
+    }
+    Map<String, Map<String, Tensor>> dora =
+        config.flag("use_dora") ? Map.of(".lora_magnitude_vector", magnitudes, ".lora_magnitude_vector.weight", magnitudes) : Map.of();
+    return ImmutableMap.<String, Map<String, Tensor>>builder()
         .put(".lora_A.weight", as)
         .put(".lora_B.weight", bs)
         .put(".lora_embedding_A", embeddingAs)
         .put(".lora_embedding_B", embeddingBs)
         .put(".lora_B.bias", loraBiases)
         .putAll(rows)
+        .putAll(dora)
         .buildOrThrow();
   }
 
@@ -216,6 +225,7 @@ public final class AdapterContents {
     }
     checkPairs(as, bs, "lora_A", "lora_B");
     checkPairs(embeddingAs, embeddingBs, "lora_embedding_A", "lora_embedding_B");
+    checkMagnitudes();
     for (Map.Entry<String, Tensor> bias : loraBiases.entrySet()) {
       if (!config.loraBias() || !bs.containsKey(bias.getKey())) {
         throw unknown(bias.getValue().info(), "is a bias of lora_B, which lora_bias does not switch on");
@@ -236,7 +246,7 @@ public final class AdapterContents {
       throw malformed("AD-MODEL", "holds no tensor of its kind");
     }
     if (config.kind().isPresent() && config.kind().get().needsBase(parts).isEmpty()) {
-      config.kind().get().deltas(parts, AdapterBase.none());
+      config.kind().get().deltas(parts, AdapterBase.none(BasePolicy.FREEZE));
     }
   }
 
@@ -318,6 +328,28 @@ public final class AdapterContents {
     }
   }
 
+  private void checkMagnitudes() throws IOException {
+    Map<String, Tensor> factors = new TreeMap<>(bs);
+    factors.putAll(embeddingBs);
+    for (Map.Entry<String, Tensor> factor : factors.entrySet()) {
+      String module = factor.getKey();
+      Tensor magnitude = magnitudes.get(module);
+      if (config.flag("use_dora") && magnitude == null) {
+        throw malformed("AD-DORA", "module " + Names.quote(module) + " has no lora_magnitude_vector, although use_dora is true");
+      }
+      long outputs = factor.getValue().info().shape().rows();
+      if (magnitude != null && magnitude.info().elements() != outputs) {
+        throw malformed(
+            "AD-SHAPE", "module " + Names.quote(module) + " has " + outputs + " outputs but a lora_magnitude_vector of " + magnitude.info().shape());
+      }
+    }
+    for (String module : magnitudes.keySet()) {
+      if (!factors.containsKey(module)) {
+        throw malformed("AD-PAIR", "module " + Names.quote(module) + " has lora_magnitude_vector but no lora_B");
+      }
+    }
+  }
+
   private void checkValues(TensorInfo info) throws IOException {
     int size = info.dtype().bytes();
     int step = 64 << 10;
@@ -341,8 +373,8 @@ public final class AdapterContents {
    *
    * @throws IncompatibleModelException if only a base can tell what changed
    */
-  public Map<String, Delta> deltas() throws IOException {
-    Map<String, Delta> deltas = changes(AdapterBase.none());
+  public Map<String, Delta> deltas(MergeOptions options) throws IOException {
+    Map<String, Delta> deltas = changes(AdapterBase.none(options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
     copies.keySet().forEach(name -> mismatches.add(Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")));
     Map<String, Delta> replacements = new TreeMap<>();
@@ -369,7 +401,7 @@ public final class AdapterContents {
    * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
    */
   public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
-    Map<String, Delta> deltas = changes(AdapterBase.of(base));
+    Map<String, Delta> deltas = changes(AdapterBase.of(base, options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
     Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
@@ -453,6 +485,10 @@ public final class AdapterContents {
 
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
+    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, copies));
+  }
+
+  private Map<String, Delta> unsettled(AdapterBase base) throws IOException {
     if (config.kind().isEmpty()) {
       Map<String, Delta> deltas = products();
       deltas.putAll(ParameterLora.deltas(parts, base, tensors.name()));
@@ -477,19 +513,23 @@ public final class AdapterContents {
         throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + what, mismatches);
       }
     }
-    return new TreeMap<>(kind.deltas(parts, base));
+    return kind.deltas(parts, base);
   }
 
   private Map<String, Delta> products() throws IOException {
-    Map<String, Delta> deltas = new TreeMap<>();
+    Map<String, Delta.LowRank> products = new TreeMap<>();
     for (Map.Entry<String, Tensor> entry : as.entrySet()) {
       String module = entry.getKey();
-      deltas.put(module + ".weight", product(bs.get(module), entry.getValue(), config.scale(module), config.fanInFanOut()));
+      products.put(module, product(bs.get(module), entry.getValue(), config.scale(module), config.fanInFanOut()));
     }
     for (Map.Entry<String, Tensor> entry : embeddingAs.entrySet()) {
       String module = entry.getKey();
-      deltas.put(module + ".weight", product(embeddingBs.get(module), entry.getValue(), config.scale(module), true));
+      products.put(module, product(embeddingBs.get(module), entry.getValue(), config.scale(module), true));
     }
+    DoraChanges dora = new DoraChanges();
+    Map<String, Delta> deltas = new TreeMap<>();
+    products.forEach(
+        (module, product) -> deltas.put(module + ".weight", magnitudes.containsKey(module) ? dora.of(product, magnitudes.get(module)) : product));
     for (Map.Entry<String, Tensor> entry : loraBiases.entrySet()) {
       String module = entry.getKey();
       deltas.put(module + ".bias", new Delta.Sum(List.of(new Delta.Term(config.scale(module), new Delta.Dense(entry.getValue())))));
@@ -497,7 +537,7 @@ public final class AdapterContents {
     return deltas;
   }
 
-  private static Delta product(Tensor b, Tensor a, double scale, boolean transposed) {
+  private static Delta.LowRank product(Tensor b, Tensor a, double scale, boolean transposed) {
     long out = b.info().shape().rows();
     Shape shape = transposed ? Shape.of(a.info().shape().columns(), out) : a.info().shape().withRows(out);
     return new Delta.LowRank(b, a, scale, transposed, shape);

@@ -132,7 +132,8 @@ public final class PatchContents implements ModelVersion {
   private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, which a patch file cannot hold; freeze it on its base");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights, which a patch file cannot hold: "
+              + "save it frozen on its base (--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself");
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");

@@ -1,5 +1,6 @@
 package io.portllm.io.internal.adapter.kind;
 
+import io.portllm.BasePolicy;
 import io.portllm.ModelVersion;
 import io.portllm.Shape;
 import io.portllm.Tensor;
@@ -9,16 +10,17 @@ import java.util.Optional;
  * The model that an adapter was trained on.
  *
  * @param model the model, if it is at hand
+ * @param policy how changes that depend on weights are ported
  */
-public record AdapterBase(Optional<ModelVersion> model) {
+public record AdapterBase(Optional<ModelVersion> model, BasePolicy policy) {
   /** No base at hand. */
-  public static AdapterBase none() {
-    return new AdapterBase(Optional.empty());
+  public static AdapterBase none(BasePolicy policy) {
+    return new AdapterBase(Optional.empty(), policy);
   }
 
   /** This base. */
-  public static AdapterBase of(ModelVersion model) {
-    return new AdapterBase(Optional.of(model));
+  public static AdapterBase of(ModelVersion model, BasePolicy policy) {
+    return new AdapterBase(Optional.of(model), policy);
   }
 
   /** The base's tensor of this name, if the base is at hand and has it. */

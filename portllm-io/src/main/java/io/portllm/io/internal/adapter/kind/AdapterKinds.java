@@ -7,18 +7,24 @@ import java.util.Set;
 
 /** The kinds of adapters, by PEFT's name for them. */
 public final class AdapterKinds {
-  /** The kinds whose weights are read here. Plain LoRA is read by {@code AdapterContents}. */
+  /** The kinds whose weights are read here. LoRA is read by {@code AdapterContents}. */
   private static final Map<String, AdapterKind> KINDS =
       ImmutableMap.<String, AdapterKind>builder()
           .put("ADALORA", new AdaLoraKind())
+          .put("BOFT", new BoftKind())
           .put("C3A", new C3aKind())
+          .put("DELORA", new DeloraKind())
           .put("FOURIERFT", new FourierFtKind())
           .put("GRALORA", new GraLoraKind())
+          .put("HRA", new HraKind())
+          .put("IA3", new Ia3Kind())
           .put("LN_TUNING", new LnTuningKind())
           .put("LOHA", new LohaKind())
           .put("LOKR", new LokrKind())
           .put("MISS", new MissKind())
+          .put("OFT", new OftKind())
           .put("RANDLORA", new RandLoraKind())
+          .put("ROAD", new RoadKind())
           .put("SHIRA", new ShiraKind())
           .put("VERA", new VeraKind())
           .put("WAVEFT", new WaveFtKind())
