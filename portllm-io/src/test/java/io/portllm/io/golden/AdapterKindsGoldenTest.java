@@ -39,16 +39,19 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Adapters of the kinds whose change is the same on every base, ported onto their own base, give the weights that PEFT 0.21.0's
+ * Adapters of the kinds whose change is the same on every base (and of MiSS and OSF), ported onto their own base, give the weights that PEFT 0.21.0's
  * {@code merge_and_unload()} gave in float32. {@code tools/golden_adapter_kinds.py} made those under {@code adapters}.
  */
 class AdapterKindsGoldenTest {
   /** PEFT's products add up in another order. */
   private static final double TOLERANCE = 1e-6;
 
+  /** PEFT decomposes the weights in float32, the library in float64. */
+  private static final double TOLERANCE_OF_OSF = 1e-5;
+
   private static final List<String> KINDS =
       List.of(
-          "adalora", "c3a", "fourierft", "gralora", "ln_tuning", "loha", "lokr", "lokr_both", "miss", "randlora", "shira", "vera", "waveft");
+          "adalora", "c3a", "fourierft", "gralora", "ln_tuning", "loha", "lokr", "lokr_both", "miss", "osf", "randlora", "shira", "vera", "waveft");
 
   private static final List<String> BASES = List.of("llama-base-1", "gpt2-base-1", "parts");
 
@@ -68,7 +71,7 @@ class AdapterKindsGoldenTest {
     try (ModelVersion base = openBase(folder);
         ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
         PeftAdapter adapter = PeftAdapter.open(folder)) {
-      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base));
+      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base), tolerance(folder));
     }
   }
 
@@ -137,7 +140,7 @@ class AdapterKindsGoldenTest {
         for (int i = 0; i < merged.limit(); i += 4) {
           merged.putFloat(i, old.getFloat(i) - 0.5f * (merged.getFloat(i) - old.getFloat(i)));
         }
-        Closeness.assertClose(tensor, merged, Goldens.bytes(ported, tensor), TOLERANCE);
+        Closeness.assertClose(tensor, merged, Goldens.bytes(ported, tensor), tolerance(folder));
       }
     }
   }
@@ -175,7 +178,7 @@ class AdapterKindsGoldenTest {
     try (ModelVersion base = Checkpoints.open(Goldens.path("adapters/mixtral-fused"));
         ModelVersion expected = Checkpoints.open(folder.resolve("expected_merged.safetensors"));
         PeftAdapter adapter = PeftAdapter.open(folder)) {
-      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base));
+      assertMerged(expected, base, Patch.from(adapter, base).applyTo(base), TOLERANCE);
     }
   }
 
@@ -264,15 +267,6 @@ class AdapterKindsGoldenTest {
   }
 
   @Test
-  void formOfMissThatDependsOnTheWeightsIsRefused() throws IOException {
-    Path folder = edited("peft/miss", config -> config.put("init_weights", "bat"));
-
-    String message = assertThrows(MalformedModelException.class, () -> PeftAdapter.open(folder)).getMessage();
-
-    assertTrue(message.contains("MISS") && message.contains("'bat'"), message);
-  }
-
-  @Test
   void waveletThatPeftCannotUseIsRefused() throws IOException {
     Path folder = edited("peft/waveft", config -> config.put("wavelet_family", "coif5"));
     try (ModelVersion base = openBase(folder);
@@ -332,11 +326,15 @@ class AdapterKindsGoldenTest {
     return Checkpoints.open(Goldens.path((name.equals("parts") ? "adapters/" : "peft/") + name));
   }
 
-  private static void assertMerged(ModelVersion expected, ModelVersion base, ModelVersion ported) throws IOException {
+  private static double tolerance(Path adapter) {
+    return adapter.getFileName().toString().startsWith("osf") ? TOLERANCE_OF_OSF : TOLERANCE;
+  }
+
+  private static void assertMerged(ModelVersion expected, ModelVersion base, ModelVersion ported, double tolerance) throws IOException {
     assertTrue(expected.tensors().size() > 0, "the golden has tensors");
     for (TensorInfo tensor : expected.tensors()) {
       assertEquals(tensor, ported.find(tensor.name()).orElseThrow());
-      Closeness.assertClose(tensor, Goldens.bytes(expected, tensor), Goldens.bytes(ported, tensor), TOLERANCE);
+      Closeness.assertClose(tensor, Goldens.bytes(expected, tensor), Goldens.bytes(ported, tensor), tolerance);
     }
     assertEquals(base.tensors(), ported.tensors());
     for (TensorInfo tensor : base.tensors()) {

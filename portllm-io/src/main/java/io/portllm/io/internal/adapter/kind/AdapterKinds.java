@@ -23,6 +23,7 @@ public final class AdapterKinds {
           .put("LOKR", new LokrKind())
           .put("MISS", new MissKind())
           .put("OFT", new OftKind())
+          .put("OSF", new OsfKind())
           .put("RANDLORA", new RandLoraKind())
           .put("ROAD", new RoadKind())
           .put("SHIRA", new ShiraKind())
