@@ -12,7 +12,8 @@ import java.util.Set;
  * The change of one tensor. Immutable; holds tensors to read from, not values.
  *
  * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Computed} and {@link Sum} are added to the new base's weights and can
- * be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base.
+ * be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base. {@link Exact} changes one
+ * base's bits, and refuses every other.
  */
 public sealed interface Delta {
   /** The shape of the tensor that it changes. */
@@ -166,6 +167,28 @@ public sealed interface Delta {
     public RowReplacement {
       requireArithmetic(values);
       requireRows(indices, values, shape);
+    }
+
+    @Override
+    public boolean isAdditive() {
+      return false;
+    }
+  }
+
+  /**
+   * A change of bit patterns, for the tensor that it was made on alone. A patch has such changes in all its tensors or in none.
+   *
+   * @param change gives the bits
+   */
+  record Exact(BitChange change) implements Delta {
+    public Exact {
+      Objects.requireNonNull(change, "change");
+    }
+
+    /** The shape of the tensor that it makes, or of the one that it removes. */
+    @Override
+    public Shape shape() {
+      return change.after().or(change::before).orElseThrow().shape();
     }
 
     @Override

@@ -12,8 +12,8 @@ import java.util.List;
  *   <li>Values are widened to float32 and combined there; for F64 output, to float64.
  *   <li>An operand's change is {@code d × factor}, the factor rounded to the arithmetic's type; a factor of 1 is exact. {@code d} is
  *       the stored value, the difference {@code tuned − base}, or for low rank {@code Σₖ left[k] × right[k]} of float32 factors,
- *       accumulated from the first k to the last. No step is fused. A difference with an F64 side is taken in float64 and then
- *       rounded to the arithmetic's type.
+ *       accumulated from the first k to the last. No step is fused. A difference is taken in float32, or with an F64 side
+ *       in float64, and then brought to the arithmetic's type.
  *   <li>The changes of several operands are added in their order, then their sum is added to the base weight.
  *   <li>The result is rounded once, to nearest even, into the chunk's type.
  *   <li>A weight keeps its bits, signed zeros and NaN payloads included, where its change is zero or the base weight is NaN or

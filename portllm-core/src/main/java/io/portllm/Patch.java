@@ -1,9 +1,12 @@
 package io.portllm;
 
 import com.google.common.collect.ImmutableSortedMap;
+import io.portllm.internal.patch.Differences;
+import io.portllm.internal.patch.ExactResults;
 import io.portllm.internal.patch.Glob;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.patch.Terms;
+import io.portllm.internal.text.Names;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -33,6 +36,11 @@ public final class Patch {
 
   private Patch(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
     this.deltas = ImmutableSortedMap.copyOf(deltas);
+    long exact = deltas.values().stream().filter(Delta.Exact.class::isInstance).count();
+    if (exact != 0 && exact != deltas.size()) {
+      throw new IllegalArgumentException(
+          "a patch must change all its tensors exactly or none, but " + exact + " of " + deltas.size() + " are changed exactly");
+    }
     this.base = base;
     this.recipe = Objects.requireNonNull(recipe, "recipe");
   }
@@ -56,11 +64,41 @@ public final class Patch {
   }
 
   /**
+   * Every bit that {@code fineTuned} changed in {@code base}: applied to {@code base} it gives the tensors of {@code fineTuned}, and its
+   * {@link #inverse} applied to those gives back the tensors of {@code base}, NaN payloads and signed zeros included. Reads headers only.
+   *
+   * <p>It fits {@code base} alone: any other model is refused, by the digests of all tensors, before anything is written. To port a
+   * fine-tune to another base, use {@link #from(FineTuned, ModelVersion)}.
+   *
+   * <p>Tensors of any type take part, and those that only one of the two has, or that differ in type or shape, are stored whole. Names,
+   * order and files of the tensors in common, free metadata and side files stay those of the model that the patch is applied to; added
+   * tensors follow the others in its last file.
+   *
+   * @param fineTuned the fine-tuned model; an adapter is added to {@code base} first, as a port onto its own base
+   * @throws IncompatibleModelException if {@code fineTuned} is an adapter that does not fit {@code base}
+   */
+  public static Patch exact(FineTuned fineTuned, ModelVersion base) {
+    return exact(fineTuned, base, MergeOptions.defaults());
+  }
+
+  /**
+   * Every bit that {@code fineTuned} changed in {@code base}.
+   *
+   * @param fineTuned the fine-tuned model, or an adapter, which {@code options} concern
+   * @throws IncompatibleModelException if {@code fineTuned} is an adapter that does not fit {@code base}
+   */
+  public static Patch exact(FineTuned fineTuned, ModelVersion base, MergeOptions options) {
+    ModelVersion tuned = fineTuned instanceof ModelVersion model ? model : fineTuned.changesFrom(base, options).applyTo(base, options);
+    return Differences.exact(tuned, base, Names.last(fineTuned.name()) + " - " + Names.last(base.name()));
+  }
+
+  /**
    * A patch of these changes.
    *
    * @param deltas a change for each tensor name
    * @param base the model it was made on, if known
    * @param recipe how it was made; free text
+   * @throws IllegalArgumentException if some changes are exact and some are not
    */
   public static Patch of(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
     return new Patch(deltas, base, recipe);
@@ -81,11 +119,30 @@ public final class Patch {
     return recipe;
   }
 
+  /** Whether the patch changes bits, and so fits only the model that it was made on; a patch without changes fits any. */
+  public boolean isExact() {
+    return deltas.values().stream().anyMatch(Delta.Exact.class::isInstance);
+  }
+
+  /**
+   * The exact patch that takes this one back: applied to the model that this one makes, it gives the model that this one was made on.
+   *
+   * @throws IllegalStateException if the patch is not exact: its sums were rounded, and what rounding lost cannot be had back
+   */
+  public Patch inverse() {
+    if (!isExact() && !deltas.isEmpty()) {
+      throw new IllegalStateException("the patch " + Names.quote(recipe) + " is not exact, and only exact patches can be taken back");
+    }
+    Map<String, Delta> inverted = new TreeMap<>();
+    deltas.forEach((name, delta) -> inverted.put(name, new Delta.Exact(((Delta.Exact) delta).change().inverse())));
+    return new Patch(inverted, base.map(known -> ExactResults.of(this, known)), "undo (" + recipe + ")");
+  }
+
   /**
    * This patch with every change multiplied by {@code scale}.
    *
    * @param scale any finite number
-   * @throws IllegalStateException if the patch replaces weights, which cannot be scaled
+   * @throws IllegalStateException if the patch is exact or replaces weights, which cannot be scaled
    */
   public Patch scaledBy(double scale) {
     if (!Double.isFinite(scale)) {
@@ -108,10 +165,14 @@ public final class Patch {
    * The sum of two patches: on tensors that both change, this patch's change and then {@code other}'s. It remembers a base if both
    * were made on the same.
    *
-   * @throws IllegalStateException if both change a tensor and one replaces it
+   * @throws IllegalStateException if both change a tensor and one replaces it, or if one of the patches is exact
    * @throws IllegalArgumentException if both change a tensor and its shapes differ
    */
   public Patch plus(Patch other) {
+    if (isExact() || other.isExact()) {
+      throw new IllegalStateException(
+          "an exact patch cannot be added to another: apply one to what the other makes, or extract patches that are not exact");
+    }
     Map<String, Delta> sum = new TreeMap<>(deltas);
     other.deltas.forEach((name, delta) -> sum.merge(name, delta, (mine, theirs) -> Terms.add(name, mine, theirs)));
     return new Patch(sum, commonBase(other), recipe + " + " + other.recipe);

@@ -1,5 +1,6 @@
 package io.portllm.cli;
 
+import io.portllm.Patch;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
@@ -23,12 +24,19 @@ final class DiffCommand implements Callable<Integer> {
   @Option(names = {"-o", "--output"}, required = true, paramLabel = "P", description = "The file to make, such as clinic.patch.safetensors.")
   private Path output;
 
+  @Option(
+      names = "--exact",
+      description =
+          "Write every bit that changed: the patch then fits the base alone, makes the fine-tuned model bit for bit, and can be undone.")
+  private boolean exact;
+
   @Mixin private PatchOptions patchOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
     return fineTuned.with(
+        exact ? Patch::exact : Patch::from,
         common.mergeOptions(),
         patch -> {
           WriteReport report;

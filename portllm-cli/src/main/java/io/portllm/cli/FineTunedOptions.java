@@ -32,21 +32,27 @@ final class FineTunedOptions {
     int use(Patch patch) throws IOException;
   }
 
+  /** How a patch is made of the two. */
+  interface PatchMaker {
+    Patch make(FineTuned fineTuned, ModelVersion base, MergeOptions options);
+  }
+
   /** Opens both models, makes the patch, and closes them after its use. */
   int with(MergeOptions options, PatchUser user) throws IOException {
+    return with(Patch::from, options, user);
+  }
+
+  /** Opens both models, makes the patch in this way, and closes them after its use. */
+  int with(PatchMaker maker, MergeOptions options, PatchUser user) throws IOException {
     try (ModelVersion baseModel = Checkpoints.open(base)) {
       if (form.adapter != null) {
         try (PeftAdapter adapter = PeftAdapter.open(form.adapter)) {
-          return use(adapter, baseModel, options, user);
+          return user.use(maker.make(adapter, baseModel, options));
         }
       }
       try (ModelVersion fineTuned = Checkpoints.open(form.fineTuned)) {
-        return use(fineTuned, baseModel, options, user);
+        return user.use(maker.make(fineTuned, baseModel, options));
       }
     }
-  }
-
-  private static int use(FineTuned fineTuned, ModelVersion base, MergeOptions options, PatchUser user) throws IOException {
-    return user.use(Patch.from(fineTuned, base, options));
   }
 }

@@ -79,19 +79,30 @@ final class MergeCommand implements Callable<Integer> {
   @Option(names = "--weights", split = ",", paramLabel = "W", description = "A weight for each patch. Default: 1 each.")
   private List<Double> weights = new ArrayList<>();
 
-  @Option(names = "--density", paramLabel = "D", description = "The share of changes to keep: ties, dare, dare-ties, della, breadcrumbs, sce.")
+  @Option(
+      names = "--density",
+      paramLabel = "D",
+      description = "The share of changes to keep: ties, dare, dare-ties, della, breadcrumbs, sce.")
   private Double density;
 
   @Option(names = "--seed", paramLabel = "N", description = "Chooses what is kept at random: dare, dare-ties, della.")
   private Long seed;
 
-  @Option(names = "--window", paramLabel = "E", description = "della: the greatest probability to keep a change less the least. Default: 0.1.")
+  @Option(
+      names = "--window",
+      paramLabel = "E",
+      description = "della: the greatest probability to keep a change less the least. Default: 0.1.")
   private Double window;
 
-  @Option(names = "--gamma", paramLabel = "G", description = "breadcrumbs: the share of the greatest changes to drop. Default: 0.01.")
+  @Option(
+      names = "--gamma",
+      paramLabel = "G",
+      description = "breadcrumbs: the share of the greatest changes to drop. Default: 0.01.")
   private Double gamma;
 
-  @Option(names = "--per-tensor", description = "ties: take the share of each tensor by itself, as mergekit does, and not of the whole patch.")
+  @Option(
+      names = "--per-tensor",
+      description = "ties: take the share of each tensor by itself, as mergekit does, and not of the whole patch.")
   private boolean perTensor;
 
   @Option(names = "--by-row", description = "slerp, model-stock: take the angle in each row and not over the tensor.")

@@ -27,6 +27,8 @@ final class Names {
       return "replacement of " + rows.indices().length() + " rows";
     } else if (delta instanceof Delta.Computed) {
       return "computed";
+    } else if (delta instanceof Delta.Exact) {
+      return "exact";
     } else if (delta instanceof Delta.Unchanged) {
       return "unchanged";
     }

@@ -217,4 +217,67 @@ class CommandTest {
     assertOneLine(result.err());
     assertFalse(Files.exists(folder.resolve("out.safetensors")));
   }
+
+  private Path exactPatch(String base, String tuned) {
+    Path patch = folder.resolve(base + "-" + tuned + ".patch.safetensors");
+    Result result = run("diff", "--exact", "--fine-tuned", model(tuned), "--base", model(base), "-o", patch);
+    assertEquals(0, result.exitCode(), result.err());
+    return patch;
+  }
+
+  @Test
+  void anExactPatchMakesTheFullTuneAndUndoTheBaseByteForByte() throws IOException {
+    for (String tuned : List.of("climbs-full", "v2", "independent")) {
+      Path patch = exactPatch("v1", tuned);
+      assertTrue(Files.size(patch) < Files.size(model(tuned).resolve("model.safetensors")), tuned);
+      assertEquals(0, run("apply", patch, "--to", model("v1"), "-o", folder.resolve(tuned)).exitCode());
+      assertArrayEquals(Files.readAllBytes(model(tuned).resolve("model.safetensors")), weights(tuned));
+      assertEquals(0, run("undo", folder.resolve(tuned), "--patch", patch, "-o", folder.resolve(tuned + "-undone")).exitCode());
+      assertArrayEquals(Files.readAllBytes(model("v1").resolve("model.safetensors")), weights(tuned + "-undone"));
+    }
+  }
+
+  @Test
+  void anExactPatchOfAnAdapterMakesItsPortOntoItsOwnBase() throws IOException {
+    Path patch = folder.resolve("lora.patch.safetensors");
+    assertEquals(0, run("diff", "--exact", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch).exitCode());
+    assertEquals(0, run("apply", model("climbs-lora"), "--to", model("v1"), "-o", folder.resolve("merged")).exitCode());
+    assertEquals(0, run("apply", patch, "--to", model("v1"), "-o", folder.resolve("applied")).exitCode());
+    assertArrayEquals(weights("merged"), weights("applied"));
+    assertEquals(0, run("undo", folder.resolve("merged"), "--patch", patch, "-o", folder.resolve("undone")).exitCode());
+    assertArrayEquals(Files.readAllBytes(model("v1").resolve("model.safetensors")), weights("undone"));
+    assertTrue(run("info", patch).out().contains("model.layers.0.self_attn.q_proj.weight exact [128, 128]"), run("info", patch).out());
+  }
+
+  @Test
+  void exactPatchesAreRefusedByOtherModelsAndTheWrongWayRound() {
+    Path patch = exactPatch("v1", "climbs-full");
+    Path out = folder.resolve("out");
+    Result other = run("apply", patch, "--to", model("v2"), "-o", out);
+    Result twice = run("apply", patch, "--to", model("climbs-full"), "-o", out);
+    Result reverse = run("undo", model("v1"), "--patch", patch, "-o", out);
+    Result scaled = run("apply", patch, "--to", model("v1"), "-o", out, "--scale", 0.5);
+    for (Result refused : List.of(other, twice, reverse, scaled)) {
+      assertEquals(1, refused.exitCode());
+      assertOneLine(refused.err());
+    }
+    assertTrue(other.err().contains("(a patch that is not exact can be ported): tensor 'lm_head.weight': has the digest"), other.err());
+    assertFalse(other.err().contains("applied already"), other.err());
+    assertTrue(twice.err().contains("the patch was applied already"), twice.err());
+    assertTrue(reverse.err().contains("the patch was applied already"), reverse.err());
+    assertTrue(scaled.err().contains("cannot be scaled"), scaled.err());
+    assertFalse(Files.exists(out));
+  }
+
+  @Test
+  void onlyExactPatchesAreUndone() {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch);
+    Result result = run("undo", model("climbs-full"), "--patch", patch, "-o", folder.resolve("out"));
+    assertEquals(1, result.exitCode());
+    assertEquals(
+        "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(),
+        result.err());
+    assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
+  }
 }

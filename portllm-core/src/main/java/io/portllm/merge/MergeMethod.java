@@ -112,7 +112,8 @@ public sealed interface MergeMethod {
       requireDensity(density);
       if (density < 1 && !(window >= 0 && density - window / 2 > 0 && density + window / 2 <= 1)) {
         throw new IllegalArgumentException(
-            "window must keep density - window / 2 above 0 and density + window / 2 at most 1 but was " + window + " at density " + density);
+            "window must keep density - window / 2 above 0 and density + window / 2 at most 1 but was "
+                + window + " at density " + density);
       }
       Objects.requireNonNull(combination, "combination");
     }

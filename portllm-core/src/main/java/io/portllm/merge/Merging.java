@@ -48,7 +48,8 @@ public final class Merging {
       throw new IllegalArgumentException("there must be at least one patch");
     }
     if (weights.size() != patches.size()) {
-      throw new IllegalArgumentException("there must be a weight for each of the " + patches.size() + " patches but there were " + weights.size());
+      throw new IllegalArgumentException(
+          "there must be a weight for each of the " + patches.size() + " patches but there were " + weights.size());
     }
     for (double weight : weights) {
       if (!Double.isFinite(weight)) {

@@ -89,7 +89,7 @@ public final class Nd4jMerger implements Merger {
     }
     Difference difference = (Difference) operand;
     boolean wide = difference.tunedType() == DType.F64 || difference.baseType() == DType.F64;
-    DataType common = wide ? DataType.DOUBLE : type;
+    DataType common = wide ? DataType.DOUBLE : DataType.FLOAT;
     INDArray tuned = widened(difference.tunedType(), difference.tuned(), difference.elements(), common);
     try (INDArray base = widened(difference.baseType(), difference.base(), difference.elements(), common)) {
       tuned.subi(base);

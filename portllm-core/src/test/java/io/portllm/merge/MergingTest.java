@@ -512,7 +512,8 @@ class MergingTest {
     List<Patch> three = patches();
     assertRefused("there must be at least one patch", () -> Merging.merge(List.of(), new MergeMethod.Sum()));
     assertRefused(
-        "there must be a weight for each of the 3 patches but there were 2", () -> Merging.merge(three, List.of(1.0, 1.0), new MergeMethod.Sum()));
+        "there must be a weight for each of the 3 patches but there were 2",
+        () -> Merging.merge(three, List.of(1.0, 1.0), new MergeMethod.Sum()));
     assertRefused(
         "weights must be finite but were [1.0, 1.0, Infinity]",
         () -> Merging.merge(three, List.of(1.0, 1.0, Double.POSITIVE_INFINITY), new MergeMethod.Ties(1)));

@@ -59,11 +59,11 @@ public final class PatchFile implements AutoCloseable {
 
   /**
    * Writes a patch, whole or not at all. Applying what is read back gives the same bytes as applying {@code patch}; identical patches
-   * give identical files. One exception: differences of models that are not F64 are stored as float32 at most, so that onto F64 weights
-   * they may be another by one rounding to float32.
+   * give identical files.
    *
    * <p>Goes through everything the patch is made of twice: once to leave out tensors that did not change, to find the least type that
-   * holds the differences exactly and to compute the base's fingerprint, and once to write. The listener is told of each pass.
+   * holds the differences exactly, how long the payloads of exact changes are and the base's fingerprint, and once to write. The listener
+   * is told of each pass.
    *
    * @param patch what to write; its models must be open
    * @param file the file to make; its name must end in {@code .safetensors}

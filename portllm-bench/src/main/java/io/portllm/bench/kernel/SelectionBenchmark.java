@@ -25,8 +25,7 @@ import org.openjdk.jmh.annotations.Warmup;
  * Finding the magnitude above which a share of a 4096 × 4096 tensor lies, in weights per microsecond (millions a second) of one thread.
  * Counts every pass over the values, which are in memory; {@link #sort} finds the same line by sorting.
  *
- * <p>Run with {@code mvn -q -B -ntp -DskipTests package && mvn -q -B -ntp -pl portllm-bench exec:exec@jmh
- * -Dexec.args="-classpath %classpath org.openjdk.jmh.Main SelectionBenchmark"}
+ * <p>Run with {@code mvn -q -B -ntp -DskipTests package && mvn -q -B -ntp -pl portllm-bench exec:exec@jmh}
  *
  * <p>{@link #setUp} checks the line against the sorted values before anything is timed.
  */

@@ -183,6 +183,7 @@ public final class ScalarMerger implements Merger {
     private final double[] other = new double[BLOCK];
     private final int[] bits = new int[BLOCK];
     private final float[] floats = new float[BLOCK];
+    private final float[] otherFloats = new float[BLOCK];
 
     Doubles(Chunk chunk, List<Operand> operands) {
       this.chunk = chunk;
@@ -229,16 +230,30 @@ public final class ScalarMerger implements Merger {
       return new Rounding(touched, vanished, 0, nonFinite);
     }
 
+    /** In float64 only where a side is F64, so that a difference has the same value on whatever weights it is put. */
+    private void difference(Difference operand, Part part) {
+      int count = part.count();
+      if (operand.tunedType() == DType.F64 || operand.baseType() == DType.F64) {
+        Floats.read(operand.tunedType(), operand.tuned(), part.inOperand(), term, count, bits, floats);
+        Floats.read(operand.baseType(), operand.base(), part.inOperand(), other, count, bits, floats);
+        for (int i = 0; i < count; i++) {
+          term[i] -= other[i];
+        }
+      } else {
+        Floats.readDifference(
+            operand.tunedType(), operand.tuned(), operand.baseType(), operand.base(), part.inOperand(), floats, otherFloats, count, bits);
+        for (int i = 0; i < count; i++) {
+          term[i] = floats[i];
+        }
+      }
+    }
+
     private void evaluate(Operand operand, Part part) {
       int count = part.count();
       if (operand instanceof Values values) {
         Floats.read(values.dtype(), values.values(), part.inOperand(), term, count, bits, floats);
       } else if (operand instanceof Difference difference) {
-        Floats.read(difference.tunedType(), difference.tuned(), part.inOperand(), term, count, bits, floats);
-        Floats.read(difference.baseType(), difference.base(), part.inOperand(), other, count, bits, floats);
-        for (int i = 0; i < count; i++) {
-          term[i] -= other[i];
-        }
+        difference(difference, part);
       } else if (operand instanceof LowRank product) {
         for (int i = 0; i < count; i++) {
           long at = (long) product.column() + part.inOperand() + i;

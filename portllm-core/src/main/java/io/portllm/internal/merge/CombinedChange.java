@@ -8,8 +8,8 @@ import java.util.List;
 
 /** A change computed from those of several patches, whole rows of all of them at a time. */
 abstract class CombinedChange implements RowChange {
-  /** Elements worked on at a time, if a row is not longer: what several patches need of them stays in the second-level cache. */
-  private static final int BLOCK = 1 << 14;
+  /** Elements worked on at a time, if a row is not longer: what several patches need of them stays in cache. */
+  private static final int BLOCK = 1 << 12;
 
   private final Inputs inputs;
   private final boolean oneRow;

@@ -108,7 +108,8 @@ final class PatchTensors {
   private Shape common(String tensor, Shape one, Shape other) {
     boolean rowsOnly = patches.stream()
         .map(patch -> patch.deltas().get(tensor))
-        .anyMatch(delta -> delta != null && delta.isAdditive() && Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows));
+        .filter(delta -> delta != null && delta.isAdditive())
+        .anyMatch(delta -> Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows));
     if (!one.equals(other) && !(rowsOnly && one.columns() == other.columns())) {
       throw new IllegalArgumentException("tensor " + Names.quote(tensor) + " is " + one + " in one patch and " + other + " in another");
     }

@@ -34,7 +34,10 @@ final class SceSum extends CombinedChange {
   }
 
   private Facts facts() throws IOException {
-    Cut cut = density == 1 ? Cut.ALL : Selection.top(List.of(deviations()), (all, nonZero) -> new long[] {(long) (density * nonZero)}).get(0);
+    Cut cut = Cut.ALL;
+    if (density < 1) {
+      cut = Selection.top(List.of(deviations()), (all, nonZero) -> new long[] {(long) (density * nonZero)}).get(0);
+    }
     float[][] values = new float[changes.size()][BLOCK];
     Gram energies = Gram.none(changes.size());
     for (long first = 0; first < changes.get(0).count(); first += BLOCK) {

@@ -15,6 +15,9 @@ public final class Selection {
   private static final int BLOCK = 1 << 16;
   private static final int MAGNITUDE = Integer.MAX_VALUE;
 
+  /** Counters of each bucket, used in turn: many elements are equal, and one counter would have each wait for the last. */
+  private static final int LANES = 4;
+
   /** How many of the greatest are wanted. */
   interface Wanted {
     /**
@@ -49,7 +52,8 @@ public final class Selection {
 
   /** What is done with each block. */
   private interface Visitor {
-    void visit(int run, long first, int count);
+    /** Looks at the first {@code count} values of the block; false if no more are needed. */
+    boolean visit(int run, long first, int count);
   }
 
   private void forEachBlock(Visitor visitor) throws IOException {
@@ -59,16 +63,22 @@ public final class Selection {
       for (long first = 0; first < elements.count(); first += BLOCK) {
         int count = (int) Math.min(BLOCK, elements.count() - first);
         elements.read(first, count, block);
-        visitor.visit(run, before + first, count);
+        if (!visitor.visit(run, before + first, count)) {
+          return;
+        }
       }
       before += elements.count();
     }
   }
 
   private List<Cut> cuts(Wanted wanted) throws IOException {
-    long[] upper = new long[1 << 15];
+    long[] counts = new long[LANES << 15];
     long[] zeros = new long[runs.size()];
-    forEachBlock((run, first, count) -> zeros[run] += countUpper(block, count, upper));
+    forEachBlock((run, first, count) -> {
+      zeros[run] += countUpper(block, count, counts);
+      return true;
+    });
+    long[] upper = lanesSummed(counts);
     long all = 0;
     long elements = 0;
     long nonZero = 0;
@@ -88,8 +98,12 @@ public final class Selection {
 
   private Cut cut(long[] upper, long all, long count) throws IOException {
     Rank high = Rank.find(upper, count);
-    long[] lower = new long[1 << 16];
-    forEachBlock((run, first, length) -> countLower(block, length, high.bucket(), lower));
+    long[] counts = new long[LANES << 16];
+    forEachBlock((run, first, length) -> {
+      countLower(block, length, high.bucket(), counts);
+      return true;
+    });
+    long[] lower = lanesSummed(counts);
     Rank low = Rank.find(lower, high.within());
     int key = high.bucket() << 16 | low.bucket();
     return new Cut(key, low.within() == lower[low.bucket()] ? all : position(key, low.within()));
@@ -100,34 +114,57 @@ public final class Selection {
     long[] left = {rank};
     long[] found = {-1};
     forEachBlock((run, first, count) -> {
-      for (int i = 0; i < count && left[0] > 0; i++) {
+      for (int i = 0; i < count; i++) {
         if ((Float.floatToRawIntBits(block[i]) & MAGNITUDE) == key && --left[0] == 0) {
           found[0] = first + i;
+          return false;
         }
       }
+      return true;
     });
     return found[0];
   }
 
   /** Counts magnitudes by their upper 15 bits; returns how many are zero. */
-  private static int countUpper(float[] values, int count, long[] histogram) {
+  private static int countUpper(float[] values, int count, long[] counts) {
     int zeros = 0;
-    for (int i = 0; i < count; i++) {
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) {
+      int m0 = Float.floatToRawIntBits(values[i]) & MAGNITUDE;
+      int m1 = Float.floatToRawIntBits(values[i + 1]) & MAGNITUDE;
+      int m2 = Float.floatToRawIntBits(values[i + 2]) & MAGNITUDE;
+      int m3 = Float.floatToRawIntBits(values[i + 3]) & MAGNITUDE;
+      counts[m0 >>> 16 << 2]++;
+      counts[m1 >>> 16 << 2 | 1]++;
+      counts[m2 >>> 16 << 2 | 2]++;
+      counts[m3 >>> 16 << 2 | 3]++;
+      // The sign of m - 1 is set for zero alone.
+      zeros += (m0 - 1 >>> 31) + (m1 - 1 >>> 31) + (m2 - 1 >>> 31) + (m3 - 1 >>> 31);
+    }
+    for (; i < count; i++) {
       int magnitude = Float.floatToRawIntBits(values[i]) & MAGNITUDE;
-      histogram[magnitude >>> 16]++;
-      zeros += magnitude == 0 ? 1 : 0;
+      counts[magnitude >>> 16 << 2]++;
+      zeros += magnitude - 1 >>> 31;
     }
     return zeros;
   }
 
   /** Counts magnitudes with these upper bits by their lower 16. */
-  private static void countLower(float[] values, int count, int upper, long[] histogram) {
+  private static void countLower(float[] values, int count, int upper, long[] counts) {
     for (int i = 0; i < count; i++) {
       int magnitude = Float.floatToRawIntBits(values[i]) & MAGNITUDE;
       if (magnitude >>> 16 == upper) {
-        histogram[magnitude & 0xffff]++;
+        counts[(magnitude & 0xffff) << 2 | i & (LANES - 1)]++;
       }
     }
+  }
+
+  private static long[] lanesSummed(long[] counts) {
+    long[] sums = new long[counts.length / LANES];
+    for (int i = 0; i < counts.length; i++) {
+      sums[i / LANES] += counts[i];
+    }
+    return sums;
   }
 
   /** The bucket that holds the element of a rank counted from the top, and its rank among those of the bucket. */

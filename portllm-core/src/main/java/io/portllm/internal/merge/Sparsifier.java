@@ -14,26 +14,14 @@ interface Sparsifier {
 
   /** Keeps what lies above a line. */
   static Sparsifier above(Memo<Cut> line, long offset) {
-    return (first, rows, columns, values) -> {
-      Cut cut = line.get();
-      for (int i = 0; i < rows * columns; i++) {
-        if (!cut.isAbove(values[i], offset + first + i)) {
-          values[i] = 0;
-        }
-      }
-    };
+    return (first, rows, columns, values) -> line.get().keepAbove(values, offset + first, rows * columns);
   }
 
   /** Keeps what lies below the first line and above the second. */
   static Sparsifier between(Memo<List<Cut>> lines) {
     return (first, rows, columns, values) -> {
-      Cut greatest = lines.get().get(0);
-      Cut kept = lines.get().get(1);
-      for (int i = 0; i < rows * columns; i++) {
-        if (greatest.isAbove(values[i], first + i) || !kept.isAbove(values[i], first + i)) {
-          values[i] = 0;
-        }
-      }
+      lines.get().get(0).dropAbove(values, first, rows * columns);
+      lines.get().get(1).keepAbove(values, first, rows * columns);
     };
   }
 

@@ -6,12 +6,20 @@ final class Sums {
 
   /** Σ wᵢ·δᵢ. */
   static void all(float[][] values, double[] weights, int count, float[] target, int at) {
+    double[] sums = new double[count];
+    add(values, weights, count, sums);
     for (int e = 0; e < count; e++) {
-      double sum = 0;
-      for (int i = 0; i < weights.length; i++) {
-        sum += weights[i] * values[i][e];
+      target[at + e] = (float) sums[e];
+    }
+  }
+
+  private static void add(float[][] values, double[] weights, int count, double[] sums) {
+    for (int i = 0; i < weights.length; i++) {
+      float[] change = values[i];
+      double weight = weights[i];
+      for (int e = 0; e < count; e++) {
+        sums[e] += weight * change[e];
       }
-      target[at + e] = (float) sum;
     }
   }
 
@@ -21,21 +29,23 @@ final class Sums {
    * @param mean whether it is divided by Σ |wᵢ| over the same patches
    */
   static void agreeing(float[][] values, double[] votes, double[] weights, boolean mean, int count, float[] target, int at) {
+    double[] elected = new double[count];
+    add(values, votes, count, elected);
+    double[] sums = new double[count];
+    double[] divisors = new double[count];
+    for (int i = 0; i < weights.length; i++) {
+      float[] change = values[i];
+      double weight = weights[i];
+      double magnitude = Math.abs(weight);
+      for (int e = 0; e < count; e++) {
+        double vote = elected[e] < 0 ? -votes[i] : votes[i];
+        boolean agrees = vote * change[e] > 0;
+        sums[e] += agrees ? weight * change[e] : 0;
+        divisors[e] += agrees ? magnitude : 0;
+      }
+    }
     for (int e = 0; e < count; e++) {
-      double all = 0;
-      for (int i = 0; i < weights.length; i++) {
-        all += votes[i] * values[i][e];
-      }
-      double sign = all < 0 ? -1 : 1;
-      double sum = 0;
-      double divisor = 0;
-      for (int i = 0; i < weights.length; i++) {
-        if (votes[i] * values[i][e] * sign > 0) {
-          sum += weights[i] * values[i][e];
-          divisor += Math.abs(weights[i]);
-        }
-      }
-      target[at + e] = (float) (mean && divisor != 0 ? sum / divisor : sum);
+      target[at + e] = (float) (mean && divisors[e] != 0 ? sums[e] / divisors[e] : sums[e]);
     }
   }
 }

@@ -26,6 +26,8 @@ public final class DeltaTensors {
       return List.of(replacement.values());
     } else if (delta instanceof Delta.RowReplacement rows) {
       return List.of(rows.values());
+    } else if (delta instanceof Delta.Exact exact) {
+      return exact.change().inputs();
     } else if (delta instanceof Delta.Unchanged same) {
       return List.of(same.tuned(), same.base());
     }

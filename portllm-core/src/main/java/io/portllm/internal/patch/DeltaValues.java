@@ -7,7 +7,9 @@ import io.portllm.Merger;
 import io.portllm.Mismatch;
 import io.portllm.Rounding;
 import io.portllm.Tensor;
+import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -19,6 +21,9 @@ import java.util.List;
 public final class DeltaValues {
   /** Elements read at a time. */
   private static final int RUN = 1 << 16;
+
+  /** Elements whose values stay in the first-level cache. */
+  private static final int BLOCK = 1024;
 
   private static final byte[] ZEROS = new byte[4 * RUN];
 
@@ -44,12 +49,14 @@ public final class DeltaValues {
     this.shared = shared;
     if (!delta.isAdditive()) {
       throw new IllegalStateException(
-          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; extract the patch against its base to get a difference");
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; "
+              + "extract the patch against its base to get a difference");
     }
     for (Delta.Term term : Terms.of(delta)) {
       if (term.delta() instanceof Delta.Computed computed && computed.change().dependsOnWeights() && computed.frozenOn().isEmpty()) {
         throw new IllegalStateException(
-            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; freeze it on its base");
+            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; "
+                + "freeze it on its base");
       }
     }
   }
@@ -73,18 +80,60 @@ public final class DeltaValues {
   }
 
   private void run(long first, int count, float[] target, int at) throws IOException {
+    int covered = (int) Math.max(0, Math.min(count, delta.shape().elements() - first));
+    if (delta instanceof Delta.Difference difference && covered == count) {
+      subtract(difference, first, count, target, at);
+    } else {
+      merge(first, count, target, at);
+    }
+  }
+
+  /** What {@link #merge} gives, without a detour through stored zeros: most changes are differences. */
+  private void subtract(Delta.Difference difference, long first, int count, float[] target, int at) throws IOException {
+    TensorInfo tuned = difference.tuned().info();
+    TensorInfo base = difference.base().info();
+    ByteBuffer tunedBytes = shared.buffers.lend(count * tuned.dtype().bytes());
+    ByteBuffer baseBytes = shared.buffers.lend(count * base.dtype().bytes());
+    try {
+      difference.tuned().read(first * tuned.dtype().bytes(), tunedBytes);
+      difference.base().read(first * base.dtype().bytes(), baseBytes);
+      float[] values = new float[BLOCK];
+      float[] other = new float[BLOCK];
+      int[] scratch = new int[BLOCK];
+      int infinite = 0;
+      for (int start = 0; start < count; start += BLOCK) {
+        int length = Math.min(BLOCK, count - start);
+        Floats.readDifference(tuned.dtype(), tunedBytes, base.dtype(), baseBytes, start, values, other, length, scratch);
+        for (int i = 0; i < length; i++) {
+          infinite += Float.isFinite(values[i]) ? 0 : 1;
+        }
+        System.arraycopy(values, 0, target, at + start, length);
+      }
+      requireFinite(infinite, first, count);
+    } finally {
+      shared.buffers.takeBack(tunedBytes);
+      shared.buffers.takeBack(baseBytes);
+    }
+  }
+
+  /** Any change, merged with zeros. */
+  private void merge(long first, int count, float[] target, int at) throws IOException {
     ByteBuffer bytes = shared.buffers.lend(4 * count);
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
       bytes.put(0, ZEROS, 0, 4 * count);
       Rounding rounding = Merger.scalar().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
-      if (rounding.nonFinite() > 0) {
-        throw new IncompatibleModelException(
-            "the patches cannot be combined",
-            List.of(Mismatch.of(tensor, rounding.nonFinite() + " changes are infinite or NaN among elements " + first + " to " + (first + count - 1))));
-      }
+      requireFinite(rounding.nonFinite(), first, count);
       bytes.asFloatBuffer().get(0, target, at, count);
     } finally {
       shared.buffers.takeBack(bytes);
+    }
+  }
+
+  private void requireFinite(long infinite, long first, int count) {
+    if (infinite > 0) {
+      throw new IncompatibleModelException(
+          "the patches cannot be combined",
+          List.of(Mismatch.of(tensor, infinite + " changes are infinite or NaN among elements " + first + " to " + (first + count - 1))));
     }
   }
 }

@@ -65,6 +65,18 @@ public final class Differences {
         : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model());
   }
 
+  /** Every tensor of either, bit for bit. Reads headers only. */
+  public static Patch exact(ModelVersion tuned, ModelVersion base, String recipe) {
+    Map<String, Delta> deltas = new TreeMap<>();
+    for (TensorInfo theirs : base.tensors()) {
+      deltas.put(theirs.name(), new Delta.Exact(new TwoTensors(base.tensor(theirs.name()), tuned.tensor(theirs.name()))));
+    }
+    for (TensorInfo mine : tuned.tensors()) {
+      deltas.computeIfAbsent(mine.name(), name -> new Delta.Exact(new TwoTensors(Optional.empty(), tuned.tensor(name))));
+    }
+    return Patch.of(deltas, Optional.of(PatchBase.of(base)), recipe);
+  }
+
   private void compareTying() {
     if (tunedEmbeddings.tying() == baseEmbeddings.tying() || baseEmbeddings.embedding().isEmpty()) {
       return;

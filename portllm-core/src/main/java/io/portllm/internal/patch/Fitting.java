@@ -2,6 +2,7 @@ package io.portllm.internal.patch;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.Iterables;
 import io.portllm.Allow;
 import io.portllm.DType;
 import io.portllm.Delta;
@@ -12,6 +13,7 @@ import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.PatchBase;
 import io.portllm.Shape;
+import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
@@ -29,9 +31,9 @@ final class Fitting {
    * The outcome.
    *
    * @param changes the change of each tensor that is changed
-   * @param additions tensors that the patch adds
+   * @param shards the files of the output
    */
-  record Plan(Map<String, Delta> changes, List<TensorInfo> additions) {}
+  record Plan(Map<String, Delta> changes, List<Shard> shards) {}
 
   private final Patch patch;
   private final ModelVersion newBase;
@@ -49,6 +51,9 @@ final class Fitting {
   }
 
   static Plan plan(Patch patch, ModelVersion newBase, MergeOptions options) {
+    if (patch.isExact()) {
+      return ExactFitting.plan(patch, newBase);
+    }
     Fitting fitting = new Fitting(patch, newBase, options);
     patch.base().ifPresent(fitting::compareBases);
     Map<String, Delta> deltas = fitting.fitTying();
@@ -57,7 +62,18 @@ final class Fitting {
       throw new IncompatibleModelException(
           "the patch " + Names.quote(patch.recipe()) + " does not fit " + Names.quote(newBase.name()), fitting.mismatches);
     }
-    return new Plan(ImmutableMap.copyOf(fitting.changes), ImmutableList.copyOf(fitting.additions));
+    return new Plan(ImmutableMap.copyOf(fitting.changes), fitting.shards());
+  }
+
+  private List<Shard> shards() {
+    if (additions.isEmpty()) {
+      return newBase.shards();
+    }
+    Shard last = Iterables.getLast(newBase.shards());
+    return ImmutableList.<Shard>builder()
+        .addAll(newBase.shards().subList(0, newBase.shards().size() - 1))
+        .add(new Shard(last.fileName(), last.metadata(), ImmutableList.copyOf(Iterables.concat(last.tensors(), additions))))
+        .build();
   }
 
   /** Compares what the patch does not touch; what it touches is compared where it is fitted. */

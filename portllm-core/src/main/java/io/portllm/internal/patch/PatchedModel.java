@@ -2,7 +2,6 @@ package io.portllm.internal.patch;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
-import com.google.common.collect.Iterables;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.Allow;
 import io.portllm.DType;
@@ -39,6 +38,7 @@ public final class PatchedModel implements ModelVersion {
   private final ModelVersion newBase;
   private final MergeOptions options;
   private final Map<String, Delta> changes;
+  private final Optional<ExactBase> exactBase;
   private final List<Shard> shards;
   private final Map<String, TensorInfo> tensors;
   private final Set<ModelVersion> inputs;
@@ -46,11 +46,13 @@ public final class PatchedModel implements ModelVersion {
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
   private volatile boolean closed;
 
-  private PatchedModel(ModelVersion newBase, MergeOptions options, Fitting.Plan plan) {
+  private PatchedModel(Patch patch, ModelVersion newBase, MergeOptions options) {
+    Fitting.Plan plan = Fitting.plan(patch, newBase, options);
     this.newBase = newBase;
     this.options = options;
     this.changes = plan.changes();
-    this.shards = plan.additions().isEmpty() ? newBase.shards() : withAdditions(newBase.shards(), plan.additions());
+    this.exactBase = patch.isExact() ? Optional.of(new ExactBase(patch, newBase)) : Optional.empty();
+    this.shards = plan.shards();
     ImmutableMap.Builder<String, TensorInfo> all = ImmutableMap.builder();
     shards.forEach(shard -> shard.tensors().forEach(tensor -> all.put(tensor.name(), tensor)));
     this.tensors = all.buildOrThrow();
@@ -65,15 +67,7 @@ public final class PatchedModel implements ModelVersion {
    * @throws IncompatibleModelException if they do not fit
    */
   public static PatchedModel of(Patch patch, ModelVersion newBase, MergeOptions options) {
-    return new PatchedModel(newBase, options, Fitting.plan(patch, newBase, options));
-  }
-
-  private static List<Shard> withAdditions(List<Shard> shards, List<TensorInfo> additions) {
-    Shard last = Iterables.getLast(shards);
-    return ImmutableList.<Shard>builder()
-        .addAll(shards.subList(0, shards.size() - 1))
-        .add(new Shard(last.fileName(), last.metadata(), ImmutableList.copyOf(Iterables.concat(last.tensors(), additions))))
-        .build();
+    return new PatchedModel(patch, newBase, options);
   }
 
   /** The version that is patched. */
@@ -84,6 +78,11 @@ public final class PatchedModel implements ModelVersion {
   /** Every version that reading this one reads, itself patched or not. */
   public Set<ModelVersion> inputs() {
     return Collections.unmodifiableSet(inputs);
+  }
+
+  /** What the version that is patched must be, if the patch is exact. */
+  public Optional<ExactBase> exactBase() {
+    return exactBase;
   }
 
   /** Whether the tensor of this name differs from the new base's. */
@@ -143,11 +142,15 @@ public final class PatchedModel implements ModelVersion {
    * Reads as {@link #read} does.
    *
    * @return what rounding did to the elements read
-   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN, or if an exact
+   *     patch was made on another tensor
    */
   public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
     if (closed) {
       throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
+    }
+    if (exactBase.isPresent()) {
+      exactBase.get().require(tensor.name());
     }
     Delta delta = changes.get(tensor.name());
     if (delta == null) {
@@ -159,14 +162,15 @@ public final class PatchedModel implements ModelVersion {
       throw new IllegalArgumentException(
           destination.remaining() + " bytes from byte " + offset + " do not lie within tensor " + Names.quote(tensor.name()));
     }
+    if (delta instanceof Delta.Exact exact) {
+      return readExactly(tensor, exact, offset, destination);
+    }
     if (!tensor.dtype().isArithmetic()) {
       readBytes(tensor, delta, offset, destination);
       return Rounding.NONE;
     }
     int size = tensor.dtype().bytes();
-    if (offset % size != 0 || destination.remaining() % size != 0) {
-      throw new IllegalArgumentException("the range must begin and end between elements of " + size + " bytes");
-    }
+    requireWholeElements(size, offset, destination);
     int step = RUN_BYTES / Math.max(size, elementBytes(delta));
     Rounding total = Rounding.NONE;
     long first = offset / size;
@@ -178,6 +182,22 @@ public final class PatchedModel implements ModelVersion {
       first += count;
     }
     return total;
+  }
+
+  private Rounding readExactly(TensorInfo tensor, Delta.Exact delta, long offset, ByteBuffer destination) throws IOException {
+    int bits = tensor.dtype().bits();
+    if (bits % 8 == 0) {
+      requireWholeElements(bits / 8, offset, destination);
+    }
+    long elements = destination.remaining() * 8L / bits;
+    delta.change().read(newBase.tensor(tensor.name()), offset, destination);
+    return new Rounding(elements, 0, 0, 0);
+  }
+
+  private static void requireWholeElements(int size, long offset, ByteBuffer destination) {
+    if (offset % size != 0 || destination.remaining() % size != 0) {
+      throw new IllegalArgumentException("the range must begin and end between elements of " + size + " bytes");
+    }
   }
 
   /** Reads a tensor of a type without arithmetic: it stays or is replaced whole. */

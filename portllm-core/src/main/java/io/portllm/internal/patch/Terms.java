@@ -60,6 +60,11 @@ public final class Terms {
   }
 
   private static void requireAdditive(String tensor, Delta delta, String what) {
+    if (delta instanceof Delta.Exact) {
+      throw new IllegalStateException(
+          "tensor " + Names.quote(tensor) + " is changed bit by bit by an exact patch, which cannot be " + what
+              + "; extract a patch that is not exact, or take this one back with its inverse");
+    }
     if (!delta.isAdditive()) {
       throw new IllegalStateException(
           "tensor " + Names.quote(tensor) + " is replaced by the patch, which cannot be " + what + "; extract the patch against its base to get a difference");

@@ -109,7 +109,10 @@ final class NaiveMerger {
       return Codes.get(values.dtype(), values.values(), at);
     }
     if (operand instanceof Difference difference) {
-      return Codes.get(difference.tunedType(), difference.tuned(), at) - Codes.get(difference.baseType(), difference.base(), at);
+      double tuned = Codes.get(difference.tunedType(), difference.tuned(), at);
+      double base = Codes.get(difference.baseType(), difference.base(), at);
+      boolean wide = difference.tunedType() == DType.F64 || difference.baseType() == DType.F64;
+      return wide ? tuned - base : (float) tuned - (float) base;
     }
     LowRank product = (LowRank) operand;
     int row = (product.column() + at) / product.columns();

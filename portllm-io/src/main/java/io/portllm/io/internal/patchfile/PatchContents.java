@@ -72,6 +72,8 @@ public final class PatchContents implements ModelVersion {
       add(terms, PatchKeys.ROW_REPLACEMENT, 1);
       copy(PatchKeys.part(tensor, 0, "weight"), rows.values());
       indices(PatchKeys.part(tensor, 0, "indices"), rows.indices().toArray());
+    } else if (delta instanceof Delta.Exact exact) {
+      exact(tensor, exact, terms);
     } else if (delta.isAdditive()) {
       Terms.of(delta).forEach(term -> store(tensor, term, terms));
     }
@@ -83,6 +85,59 @@ public final class PatchContents implements ModelVersion {
       }
       entry.set("terms", terms);
     }
+  }
+
+  private void exact(String tensor, Delta.Exact delta, ArrayNode terms) {
+    if (delta.change() instanceof EncodedChange stored) {
+      ObjectNode term = add(terms, PatchKeys.EXACT, 1);
+      stored.base().ifPresent(side -> term.set("base", describe(side.info(), side.digest())));
+      stored.result().ifPresent(side -> term.set("result", describe(side.info(), side.digest())));
+      if (stored.inverted()) {
+        term.put("inverted", true);
+      }
+      ObjectNode payloads = term.putObject("payloads");
+      stored.change().ifPresent(payload -> copy(tensor, "change", payload, payloads));
+      stored.wholeBase().ifPresent(payload -> copy(tensor, "base", payload, payloads));
+      stored.wholeResult().ifPresent(payload -> copy(tensor, "result", payload, payloads));
+      return;
+    }
+    ExactPayloads found = survey.exact(tensor);
+    if (found == null) {
+      throw new IllegalStateException(
+          "the exact change of tensor " + Names.quote(tensor) + " is of an unknown kind, which a patch file cannot hold");
+    }
+    if (found.isEmpty()) {
+      return;
+    }
+    ObjectNode term = add(terms, PatchKeys.EXACT, 1);
+    delta.change().before().ifPresent(info -> term.set("base", describe(info, found.digestBefore().orElseThrow())));
+    delta.change().after().ifPresent(info -> term.set("result", describe(info, found.digestAfter().orElseThrow())));
+    ObjectNode payloads = term.putObject("payloads");
+    found.change().ifPresent(payload -> put(tensor, "change", payload, payloads));
+    found.base().ifPresent(payload -> put(tensor, "base", payload, payloads));
+    found.result().ifPresent(payload -> put(tensor, "result", payload, payloads));
+  }
+
+  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode digests) {
+    digests.put(part, payload.digest());
+    copy(PatchKeys.part(tensor, 0, part), payload.tensor());
+  }
+
+  private void put(String tensor, String part, ExactPayload payload, ObjectNode digests) {
+    digests.put(part, payload.digest());
+    put(new TensorInfo(PatchKeys.part(tensor, 0, part), DType.U8, Shape.of(payload.size())), payload::read);
+  }
+
+  private ArrayNode describe(TensorInfo tensor, String digest) {
+    ArrayNode entry = json.createArrayNode().add(tensor.dtype().name());
+    ArrayNode shape = entry.addArray();
+    for (long dimension : tensor.shape().toArray()) {
+      shape.add(dimension);
+    }
+    if (digest != null) {
+      entry.add(digest);
+    }
+    return entry;
   }
 
   /** The shape of the widest term: terms for single rows may not know all rows. */
@@ -246,18 +301,7 @@ public final class PatchContents implements ModelVersion {
     Map<String, TensorInfo> sorted = new TreeMap<>();
     base.tensors().forEach(tensor -> sorted.put(tensor.name(), tensor));
     ObjectNode tensors = json.createObjectNode();
-    sorted.forEach(
-        (name, tensor) -> {
-          ArrayNode entry = tensors.putArray(name).add(tensor.dtype().name());
-          ArrayNode shape = entry.addArray();
-          for (long dimension : tensor.shape().toArray()) {
-            shape.add(dimension);
-          }
-          String digest = base.digests().get(name);
-          if (digest != null) {
-            entry.add(digest);
-          }
-        });
+    sorted.forEach((name, tensor) -> tensors.set(name, describe(tensor, base.digests().get(name))));
     return tensors;
   }
 

@@ -32,6 +32,12 @@ final class PatchKeys {
   static final String REPLACEMENT = "replacement";
   /** New weights of some rows: parts {@code weight} and {@code indices}. */
   static final String ROW_REPLACEMENT = "row-replacement";
+  /**
+   * New bits: fields {@code base} and {@code result}, each {@code [dtype, [dimensions], digest]} or absent, {@code inverted}, and
+   * {@code payloads} with the SHA-256 of each part: {@code change} if base and result are of one type and shape, else {@code base} and
+   * {@code result} for those that are there.
+   */
+  static final String EXACT = "exact";
 
   private PatchKeys() {}
 

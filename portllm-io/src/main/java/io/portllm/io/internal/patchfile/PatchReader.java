@@ -18,6 +18,7 @@ import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.exact.BlockDecoder;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -30,6 +31,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 
 /** Makes a patch of the metadata and tensors of a patch file. */
 public final class PatchReader {
@@ -37,6 +39,7 @@ public final class PatchReader {
   private final SafetensorsModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
+  private final ConcurrentLinkedQueue<BlockDecoder> decoders = new ConcurrentLinkedQueue<>();
 
   private PatchReader(Path file, SafetensorsModel tensors) {
     this.file = file;
@@ -80,7 +83,12 @@ public final class PatchReader {
         throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
       }
     }
-    return Patch.of(deltas, base(), metadata.getOrDefault(PatchKeys.RECIPE, ""));
+    Optional<PatchBase> base = base();
+    try {
+      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, ""));
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-KIND", e.getMessage());
+    }
   }
 
   private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
@@ -106,6 +114,9 @@ public final class PatchReader {
     String kind = list.get(0).path("kind").asText();
     if (list.size() == 1 && kind.equals(PatchKeys.REPLACEMENT)) {
       return new Delta.Replacement(part(tensor, 0, "weight"));
+    }
+    if (list.size() == 1 && kind.equals(PatchKeys.EXACT)) {
+      return new Delta.Exact(exact(tensor, list.get(0)));
     }
     if (list.size() == 1 && kind.equals(PatchKeys.ROW_REPLACEMENT)) {
       return new Delta.RowReplacement(indices(tensor, 0, shape), part(tensor, 0, "weight"), shape);
@@ -142,6 +153,59 @@ public final class PatchReader {
     // Beside other changes, a product may have fewer rows than the tensor.
     long rows = transposed.booleanValue() ? a.info().shape().columns() : b.info().shape().rows();
     return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed.booleanValue(), shape.withRows(rows));
+  }
+
+  private EncodedChange exact(String tensor, JsonNode term) throws IOException {
+    Optional<EncodedChange.Side> base = side(tensor, term.get("base"));
+    Optional<EncodedChange.Side> result = side(tensor, term.get("result"));
+    if (base.isEmpty() && result.isEmpty()) {
+      throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + " has neither a base nor a result");
+    }
+    Optional<TensorInfo> from = base.map(EncodedChange.Side::info);
+    Optional<TensorInfo> to = result.map(EncodedChange.Side::info);
+    boolean same = from.equals(to);
+    JsonNode inverted = term.get("inverted");
+    if (inverted != null && !inverted.isBoolean()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as inverted");
+    }
+    return new EncodedChange(
+        base,
+        result,
+        same ? Optional.of(payload(tensor, "change", from.get(), term)) : Optional.empty(),
+        same || from.isEmpty() ? Optional.empty() : Optional.of(payload(tensor, "base", from.get(), term)),
+        same || to.isEmpty() ? Optional.empty() : Optional.of(payload(tensor, "result", to.get(), term)),
+        inverted != null && inverted.booleanValue(),
+        file,
+        decoders);
+  }
+
+  private Optional<EncodedChange.Side> side(String tensor, JsonNode node) throws IOException {
+    if (node == null) {
+      return Optional.empty();
+    }
+    DType type =
+        DType.named(node.path(0).asText()).orElseThrow(() -> malformed("PF-EXACT", "tensor " + Names.quote(tensor) + " has no known type"));
+    TensorInfo info = new TensorInfo(tensor, type, shape(tensor, node.get(1)));
+    try {
+      if (Math.multiplyExact(info.elements(), (long) type.bits()) % 8 == 0 && ExactPayload.blocks(info) >= 0) {
+        return Optional.of(new EncodedChange.Side(info, digest(node.path(2).asText())));
+      }
+    } catch (ArithmeticException e) {
+      throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " is too large");
+    }
+    throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " fills no whole bytes");
+  }
+
+  private EncodedChange.Payload payload(String tensor, String part, TensorInfo info, JsonNode term) throws IOException {
+    Tensor stored = part(tensor, 0, part);
+    long table = (long) ExactPayload.END_BYTES * ExactPayload.blocks(info);
+    if (stored.info().dtype() != DType.U8 || stored.info().shape().rank() != 1 || stored.info().bytes() < table) {
+      throw malformed(
+          "PF-EXACT",
+          "tensor " + Names.quote(stored.info().name()) + " must be a list of at least " + table + " U8 but is " + stored.info().dtype()
+              + " " + stored.info().shape());
+    }
+    return new EncodedChange.Payload(stored, digest(term.path("payloads").path(part).asText()));
   }
 
   private Tensor part(String tensor, int number, String part) throws IOException {

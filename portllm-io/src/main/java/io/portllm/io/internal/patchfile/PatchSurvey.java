@@ -12,6 +12,7 @@ import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.Equality;
 import io.portllm.internal.patch.Terms;
+import io.portllm.internal.patch.TwoTensors;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.write.Parallel;
 import io.portllm.io.internal.write.Progress;
@@ -21,17 +22,21 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
  * The first pass over what a patch is made of: finds differences that are zero everywhere, the least type that holds the others exactly,
- * and the base's fingerprint.
+ * how long the payloads of exact changes are, and the base's fingerprint.
  */
 final class PatchSurvey {
   private static final int BLOCK_BYTES = 1 << 20;
 
   private final Map<Delta.Difference, StoredDifference.Facts> differences = new ConcurrentHashMap<>();
   private final Map<String, String> digests = new ConcurrentHashMap<>();
+  private final Map<String, ExactPayloads> exact = new ConcurrentHashMap<>();
+  private final ConcurrentLinkedQueue<ExactPayload.Coder> coders = new ConcurrentLinkedQueue<>();
   private final DirectBuffers buffers = new DirectBuffers(BLOCK_BYTES);
 
   private PatchSurvey() {}
@@ -47,9 +52,12 @@ final class PatchSurvey {
       }
     }
     List<Delta.Difference> pairs = new ArrayList<>();
+    Map<String, TwoTensors> bits = new TreeMap<>();
     for (Map.Entry<String, Delta> entry : patch.deltas().entrySet()) {
       if (entry.getValue() instanceof Delta.Unchanged same) {
         tasks.add(() -> Equality.require(entry.getKey(), same, 0, same.base().info().bytes(), survey.buffers));
+      } else if (entry.getValue() instanceof Delta.Exact exact && exact.change() instanceof TwoTensors two) {
+        bits.put(entry.getKey(), two);
       } else if (entry.getValue().isAdditive()) {
         Terms.of(entry.getValue()).stream().map(Delta.Term::delta).filter(Delta.Difference.class::isInstance)
             .forEach(delta -> pairs.add((Delta.Difference) delta));
@@ -58,8 +66,18 @@ final class PatchSurvey {
     for (Delta.Difference pair : pairs) {
       bytes += pair.shape().elements() * (pair.tuned().info().dtype().bytes() + pair.base().info().dtype().bytes());
     }
+    for (TwoTensors two : bits.values()) {
+      bytes += two.inputs().stream().mapToLong(tensor -> tensor.info().bytes()).sum();
+      // The survey of its bits gives the digest of a base's tensor too.
+      bytes -= isOf(base, two) ? two.old().get().info().bytes() : 0;
+    }
     Progress progress = new Progress(options.progress(), bytes);
-    base.ifPresent(model -> model.tensors().forEach(tensor -> tasks.add(() -> survey.digest(model, tensor, progress))));
+    bits.forEach((name, two) -> tasks.add(() -> survey.examine(name, two, isOf(base, two), progress)));
+    base.ifPresent(
+        model ->
+            model.tensors().stream()
+                .filter(tensor -> !bits.containsKey(tensor.name()) || !isOf(base, bits.get(tensor.name())))
+                .forEach(tensor -> tasks.add(() -> survey.digest(model, tensor, progress))));
     pairs.forEach(pair -> tasks.add(() -> survey.examine(pair, progress)));
     Parallel.run(options, tasks);
     return survey;
@@ -82,6 +100,23 @@ final class PatchSurvey {
     }
     StoredDifference.Facts facts = differences.get(difference);
     return facts.fitsBf16() ? DType.BF16 : facts.fitsF16() ? DType.F16 : DType.F32;
+  }
+
+  /** The payloads between two tensors. */
+  ExactPayloads exact(String tensor) {
+    return exact.get(tensor);
+  }
+
+  private static boolean isOf(Optional<ModelVersion> base, TwoTensors two) {
+    return base.isPresent() && two.old().isPresent() && two.old().get().version() == base.get();
+  }
+
+  private void examine(String tensor, TwoTensors two, boolean isOfBase, Progress progress) throws IOException {
+    ExactPayloads payloads = ExactPayloads.survey(two, coders, progress);
+    if (isOfBase) {
+      digests.put(tensor, payloads.digestBefore().orElseThrow());
+    }
+    exact.put(tensor, payloads);
   }
 
   static boolean isWide(Tensor tensor) {

@@ -5,12 +5,14 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.google.common.collect.Iterables;
 import com.google.common.io.Closer;
+import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.patch.ExactBase;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
@@ -33,13 +35,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.stream.IntStream;
 
 /** Writes a model version as a folder or a single file. */
 public final class CheckpointWriter {
   /** Bytes of the output that one thread computes and writes at a time. */
   private static final int CHUNK_BYTES = 4 << 20;
 
-  private static final String SINGLE_FILE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 
   private final ModelVersion model;
@@ -84,6 +87,7 @@ public final class CheckpointWriter {
   private WriteReport writeFile(Path target) throws IOException {
     try (Output output = new Output(target, false, options.overwrites())) {
       requireRoom(target);
+      requireExactBases();
       writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
       model.verifyUnchanged();
       output.commit();
@@ -95,6 +99,7 @@ public final class CheckpointWriter {
     refuseAroundInputs(target);
     try (Output output = new Output(target, true, options.overwrites())) {
       requireRoom(target);
+      requireExactBases();
       Path folder = output.temporary();
       Map<Path, Shard> files = new LinkedHashMap<>();
       for (Shard shard : model.shards()) {
@@ -115,6 +120,37 @@ public final class CheckpointWriter {
       output.commit();
     }
     return report(target);
+  }
+
+  /** Compares the models that exact patches are applied to with those that they were made on, before anything is written. */
+  private void requireExactBases() throws IOException {
+    for (ModelVersion at = model; at instanceof PatchedModel patched; at = patched.newBase()) {
+      if (patched.exactBase().isPresent()) {
+        requireExactBase(patched.exactBase().get());
+      }
+    }
+  }
+
+  private void requireExactBase(ExactBase base) throws IOException {
+    List<TensorInfo> tensors = base.tensors();
+    Progress progress = new Progress(options.progress(), tensors.stream().mapToLong(TensorInfo::bytes).sum());
+    // A tensor before the first that is known to differ is always compared, so that the one named does not depend on threads.
+    ConcurrentSkipListMap<Integer, Mismatch> mismatches = new ConcurrentSkipListMap<>();
+    List<Integer> numbers = IntStream.range(0, tensors.size()).boxed().toList();
+    Parallel.run(
+        options,
+        Iterables.transform(
+            numbers,
+            i ->
+                () -> {
+                  if (mismatches.headMap(i).isEmpty()) {
+                    base.compare(tensors.get(i).name()).ifPresent(mismatch -> mismatches.put(i, mismatch));
+                    progress.add(tensors.get(i).bytes());
+                  }
+                }));
+    if (!mismatches.isEmpty()) {
+      throw base.refusal(mismatches.firstEntry().getValue());
+    }
   }
 
   private void writeShards(Map<Path, Shard> files) throws IOException {
@@ -150,13 +186,8 @@ public final class CheckpointWriter {
     }
   }
 
-  /** Loaders find one file that is called {@value #SINGLE_FILE} by itself, and all others by the index alone. */
   private boolean hasIndex() {
-    if (model.shards().size() > 1) {
-      return true;
-    }
-    boolean listed = origin() instanceof SafetensorsModel files && Files.exists(files.path().resolve(INDEX));
-    return listed && !Iterables.getOnlyElement(model.shards()).fileName().equals(SINGLE_FILE);
+    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.isIndexed();
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
