@@ -4,8 +4,8 @@ usage: golden_adapter_kinds.py SHARED OUT
   SHARED  the folder with adapters of each kind and their bases (peft)
   OUT     portllm-io/src/test/resources/golden
 
-Writes OUT/adapters/NAME (adapters of forms that SHARED lacks, with the weights that merge_and_unload() changed), OUT/adapters/conv-base
-(a model of two convolutions), OUT/torch-random.json (numbers of torch's generator) and, beside the library's sources, wavelets.txt. Copies
+Writes OUT/adapters/NAME (adapters of forms that SHARED lacks, with the weights that merge_and_unload() changed), OUT/adapters/parts
+and OUT/adapters/mixtral-fused (bases that SHARED lacks), OUT/torch-random.json (numbers of torch's generator) and, beside the library's sources, wavelets.txt. Copies
 those of SHARED's adapters that the tests use, and their bases, to OUT/peft.
 
 The same versions give the same bytes. Peak memory is 2 GB, for the longest permutation.
@@ -29,11 +29,27 @@ WIDE = ["layers.0.self_attn.q_proj", "layers.1.self_attn.v_proj", "layers.0.mlp.
 GPT2 = ["h.0.attn.c_attn", "h.0.mlp.c_fc"]
 
 
-class Convolutions(torch.nn.Module):
+class Experts(torch.nn.Module):
+    """Three experts; down_proj is a stack of square matrices, of which only gate_up_proj tells how they are stored."""
+
+    def __init__(self, is_transposed):
+        super().__init__()
+        self.is_transposed = is_transposed
+        self.gate_up_proj = torch.nn.Parameter(torch.randn((3, 6, 12) if is_transposed else (3, 12, 6)))
+        self.down_proj = torch.nn.Parameter(torch.randn(3, 6, 6))
+
+
+class Parts(torch.nn.Module):
+    """What the models of SHARED lack: convolutions, experts, layers of odd sizes."""
+
     def __init__(self):
         super().__init__()
         self.conv = torch.nn.Conv2d(6, 8, (3, 2))
         self.line = torch.nn.Conv1d(6, 10, 5)
+        self.odd = torch.nn.Linear(9, 7)
+        self.even = torch.nn.Linear(12, 25)
+        self.turned = torch.nn.ModuleDict({"experts": Experts(True)})
+        self.plain = torch.nn.ModuleDict({"experts": Experts(False)})
 
 
 CASES = {
@@ -42,12 +58,14 @@ CASES = {
     "fourierft-wide": ("llama-base-1", lambda: peft.FourierFTConfig(n_frequency=60, scaling=90.0, random_loc_seed=5, target_modules=WIDE, n_frequency_pattern={"v_proj": 9})),
     "gralora-gpt2": ("gpt2-base-1", lambda: peft.GraloraConfig(r=6, alpha=5, gralora_k=3, hybrid_r=2, target_modules=GPT2, fan_in_fan_out=True)),
     "gralora-hybrid": ("llama-base-1", lambda: peft.GraloraConfig(r=8, alpha=12, gralora_k=4, hybrid_r=3, target_modules=WIDE)),
-    "loha-conv": ("conv-base", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"], use_effective_conv2d=True)),
-    "loha-conv-flat": ("conv-base", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"])),
+    "lora-experts": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, target_modules=["odd"], target_parameters=["plain.experts.down_proj", "plain.experts.gate_up_proj"], rank_pattern={"experts.down_proj": 3}, alpha_pattern={"gate_up_proj": 5})),
+    "lora-experts-turned": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, use_rslora=True, target_modules=[], target_parameters=["turned.experts.gate_up_proj", "turned.experts.down_proj"])),
+    "loha-conv": ("parts", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"], use_effective_conv2d=True)),
+    "loha-conv-flat": ("parts", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"])),
     "loha-patterns": ("llama-base-1", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=WIDE, rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 9})),
-    "lokr-conv": ("conv-base", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv"], use_effective_conv2d=True)),
-    "lokr-conv-flat": ("conv-base", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv", "line"])),
-    "lokr-conv-whole": ("conv-base", lambda: peft.LoKrConfig(r=9, alpha=3, target_modules=["conv"])),
+    "lokr-conv": ("parts", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv"], use_effective_conv2d=True)),
+    "lokr-conv-flat": ("parts", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv", "line"])),
+    "lokr-conv-whole": ("parts", lambda: peft.LoKrConfig(r=9, alpha=3, target_modules=["conv"])),
     "lokr-factor": ("llama-base-1", lambda: peft.LoKrConfig(r=2, alpha=3, target_modules=WIDE, decompose_factor=4, rank_pattern={"q_proj": 3})),
     "miss-mini": ("llama-base-1", lambda: peft.MissConfig(r=7, mini_r=8, init_weights="mini", target_modules=WIDE)),
     "miss-rest": ("llama-base-1", lambda: peft.MissConfig(r=7, target_modules=WIDE)),
@@ -61,17 +79,14 @@ CASES = {
     "waveft-db3": ("llama-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=WIDE, wavelet_family="db3", random_loc_seed=3)),
     "waveft-direct": ("llama-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=WIDE, use_idwt=False)),
     "waveft-gpt2": ("gpt2-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=GPT2, wavelet_family="sym2", fan_in_fan_out=True)),
-    "waveft-proportional": ("conv-base", lambda: peft.WaveFTConfig(n_frequency=20, target_modules=["odd", "even"], wavelet_family="db2", proportional_parameters=True)),
+    "waveft-proportional": ("parts", lambda: peft.WaveFTConfig(n_frequency=20, target_modules=["odd", "even"], wavelet_family="db2", proportional_parameters=True)),
 }
 
 
 def base_model(shared, name):
-    if name == "conv-base":
+    if name == "parts":
         torch.manual_seed(1)
-        model = Convolutions()
-        model.odd = torch.nn.Linear(9, 7)
-        model.even = torch.nn.Linear(12, 25)
-        return model
+        return Parts()
     return AutoModelForCausalLM.from_pretrained(shared / name, dtype=torch.float32)
 
 
@@ -91,6 +106,7 @@ def make(shared, out, name, base_name, config):
     path = out / name / "adapter_config.json"
     settings = json.loads(path.read_text())
     settings["base_model_name_or_path"] = base_name
+    settings["target_modules"] = sorted(settings["target_modules"])
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     # What is read is the file, so that is what is merged: PEFT, too, makes anew what was not saved.
     merged = weights(peft.PeftModel.from_pretrained(base_model(shared, base_name), out / name).merge_and_unload())
@@ -150,8 +166,9 @@ def write_wavelets(path):
 def main():
     shared, out = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(out / "adapters", ignore_errors=True)
-    (out / "adapters" / "conv-base").mkdir(parents=True)
-    save_file(weights(base_model(shared, "conv-base")), out / "adapters" / "conv-base" / "model.safetensors")
+    for name, source in {"parts": "parts", "mixtral-fused": "mixtral-base-1"}.items():
+        (out / "adapters" / name).mkdir(parents=True)
+        save_file(weights(base_model(shared, source)), out / "adapters" / name / "model.safetensors")
     for name, (base_name, config) in CASES.items():
         make(shared, out / "adapters", name, base_name, config())
     for name in COPIED:

@@ -1,6 +1,6 @@
 package io.portllm.io;
 
-import io.portllm.Allow;
+import com.google.common.collect.Maps;
 import io.portllm.Delta;
 import io.portllm.FineTuned;
 import io.portllm.IncompatibleModelException;
@@ -51,12 +51,24 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
     if (!Files.exists(file)) {
       throw new MalformedModelException(file, "AD-MODEL", -1, missing(folder));
     }
-    SafetensorsModel tensors = SafetensorsModel.openFile(file);
+    SafetensorsModel tensors = openTensors(file);
     try {
       return new PeftAdapter(folder, tensors, AdapterContents.read(folder, file, tensors));
     } catch (IOException | RuntimeException e) {
       tensors.close();
       throw e;
+    }
+  }
+
+  private static SafetensorsModel openTensors(Path file) throws IOException {
+    try {
+      return SafetensorsModel.openFile(file);
+    } catch (MalformedModelException e) {
+      String message = e.getMessage();
+      String why = "is no whole safetensors file: " + message.substring(message.indexOf("] ") + 2);
+      MalformedModelException refusal = new MalformedModelException(file, "AD-MODEL", e.offset(), why);
+      refusal.initCause(e);
+      throw refusal;
     }
   }
 
@@ -116,17 +128,20 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
    */
   @Override
   public Patch changesFrom(ModelVersion base, MergeOptions options) {
-    Map<String, Delta> deltas;
+    Map<String, Delta> deltas = deltas(base, options);
+    // An adapter that does not fit the base it claims is refused here, not first on the new base. Modules that it adds fit any base.
+    Map<String, Delta> changes =
+        Maps.filterEntries(deltas, entry -> base.find(entry.getKey()).isPresent() || !(entry.getValue() instanceof Delta.Replacement));
+    Patch.of(changes, Optional.empty(), Names.last(name())).applyTo(base, options);
+    return Patch.of(deltas, Optional.of(PatchBase.of(base)), Names.last(name()));
+  }
+
+  private Map<String, Delta> deltas(ModelVersion base, MergeOptions options) {
     try {
-      deltas = contents.deltas(base, options);
+      return contents.deltas(base, options);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    Patch unbound = Patch.of(deltas, Optional.empty(), Names.last(name()));
-    Patch patch = Patch.of(deltas, Optional.of(PatchBase.of(base)), Names.last(name()));
-    // An adapter that does not fit the base it claims is refused here, not first on the new base.
-    (options.allows(Allow.EXTRA_TENSORS) ? patch : unbound).applyTo(base, options).tensors();
-    return patch;
   }
 
   /** Closes the weight file. */

@@ -141,14 +141,17 @@ class MalformedPatchFileTest {
     for (String digest : List.of(ZEROS.substring(1), ZEROS + "0", "A".repeat(64), "sha256:" + ZEROS.substring(7), "")) {
       metadata("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is '" + digest + "'", "portllm.base.fingerprint", digest);
     }
-    metadata("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is 'abc'", "portllm.base.tensors", "{'w': ['F32', [4, 3], 'abc']}");
-    metadata("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is ''", "portllm.base.tensors", "{'w': ['F32', [4, 3], {}]}");
+    metadata("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is 'abc'", "portllm.base.tensors",
+        "{'w': ['F32', [4, 3], 'abc']}");
+    metadata("PF-BASE", "a digest must be 64 lower-case hexadecimal digits but is ''", "portllm.base.tensors",
+        "{'w': ['F32', [4, 3], {}]}");
     metadata("PF-BASE", "tensor 'w' of the base has no known type", "portllm.base.tensors", "{'w': ['f32', [4, 3]]}");
     metadata("PF-BASE", "tensor 'w' of the base has no known type", "portllm.base.tensors", "{'w': 5}");
     metadata("PF-SHAPE", "tensor 'w' has no shape", "portllm.base.tensors", "{'w': ['F32']}");
     metadata("PF-SHAPE", "tensor 'w': dimension must be >= 0 but was -4", "portllm.base.tensors", "{'w': ['F32', [-4, 3]]}");
     metadata("PF-SHAPE", "tensor 'w': long overflow", "portllm.base.tensors", "{'w': ['F32', [9223372036854775807, 3]]}");
-    metadata("PF-SHAPE", "tensor 'w' has a dimension '9223372036854775808'", "portllm.base.tensors", "{'w': ['F32', [9223372036854775808]]}");
+    metadata("PF-SHAPE", "tensor 'w' has a dimension '9223372036854775808'", "portllm.base.tensors",
+        "{'w': ['F32', [9223372036854775808]]}");
     metadata("PF-SHAPE", "tensor 'w' has a dimension '4.0'", "portllm.base.tensors", "{'w': ['F32', [4.0]]}");
     return tests.stream();
   }
@@ -156,7 +159,8 @@ class MalformedPatchFileTest {
   @TestFactory
   Stream<DynamicTest> textThatIsNoJson() {
     List<String> texts =
-        List.of("{", "{}x", "{'a': NaN}", "{a: 1}", "{'a': 1,}", "[".repeat(100_000), "{'a': 1" + "0".repeat(2000) + "}", "{'a': {}, 'a': {}}", "{'a': {'b': 1, 'b': 1}}");
+        List.of("{", "{}x", "{'a': NaN}", "{a: 1}", "{'a': 1,}", "[".repeat(100_000), "{'a': 1" + "0".repeat(2000) + "}",
+            "{'a': {}, 'a': {}}", "{'a': {'b': 1, 'b': 1}}");
     for (String key : List.of("portllm.deltas", "portllm.base.tensors")) {
       for (String text : texts) {
         Map<String, String> changed = metadata();
@@ -179,7 +183,8 @@ class MalformedPatchFileTest {
   Stream<DynamicTest> wrongChanges() {
     delta("PF-KIND", "tensor 'w' has a change of the unknown kind 'xor'", "'dense'", "'xor'");
     delta("PF-KIND", "tensor 'w' has a change of the unknown kind 'null'", "'kind': 'dense'", "'kind': null");
-    delta("PF-KIND", "tensor 'w' has a change of the unknown kind 'replacement'", "[{'kind': 'dense'", "[{'kind': 'replacement', 'factor': 1}, {'kind': 'dense'");
+    delta("PF-KIND", "tensor 'w' has a change of the unknown kind 'replacement'", "[{'kind': 'dense'",
+        "[{'kind': 'replacement', 'factor': 1}, {'kind': 'dense'");
     delta("PF-KIND", "tensor 'w' has no terms", "[{'kind': 'dense', 'factor': 1.0}]", "[]");
     delta("PF-KIND", "tensor 'w' has no terms", "[{'kind': 'dense', 'factor': 1.0}]", "{}");
     delta("PF-KIND", "tensor 'w' needs a finite number as factor", "[{'kind': 'dense', 'factor': 1.0}]", "[7]");
@@ -203,14 +208,19 @@ class MalformedPatchFileTest {
   @TestFactory
   Stream<DynamicTest> wrongTensors() {
     byte[] four = TestModel.encode(DType.F32, 1, 2, 3, 4);
-    for (String name : List.of("w.0.delta", "p.0.lora_A", "p.0.lora_B", "r.0.delta", "r.0.indices", "x.0.weight", "y.0.weight", "y.0.indices")) {
+    for (String name :
+        List.of("w.0.delta", "p.0.lora_A", "p.0.lora_B", "r.0.delta", "r.0.indices", "x.0.weight", "y.0.weight", "y.0.indices")) {
       refused("PF-TENSORS", "tensor '" + name + "' is missing", goodTensors(metadata(), name));
     }
-    refused("PF-TENSORS", "tensor 'w.1.delta' belongs to no change", goodTensors(metadata(), "").random("w.1.delta", DType.F32, 1, 1, 4, 3));
-    refused("PF-TENSORS", "tensor 'loose\\u000aend' belongs to no change", goodTensors(metadata(), "").random("loose\nend", DType.F32, 1, 1, 1));
+    TestModel loose = goodTensors(metadata(), "").random("w.1.delta", DType.F32, 1, 1, 4, 3);
+    refused("PF-TENSORS", "tensor 'w.1.delta' belongs to no change", loose);
+    loose = goodTensors(metadata(), "").random("loose\nend", DType.F32, 1, 1, 1);
+    refused("PF-TENSORS", "tensor 'loose\\u000aend' belongs to no change", loose);
     tensor("PF-SHAPE", "tensor 'w' is said to be [4, 3], but its change is [2, 2]", "w.0.delta", DType.F32, four, 2, 2);
-    tensor("PF-SHAPE", "tensor 'w': type must be a floating one but was I32", "w.0.delta", DType.I32, TestModel.values(DType.I32, 1, 1, 12), 4, 3);
-    tensor("PF-SHAPE", "tensor 'p': B must have as many columns as A has rows, but they are [4, 2] and [1, 4]", "p.0.lora_A", DType.F32, four, 1, 4);
+    tensor("PF-SHAPE", "tensor 'w': type must be a floating one but was I32", "w.0.delta", DType.I32, TestModel.values(DType.I32, 1, 1, 12),
+        4, 3);
+    tensor("PF-SHAPE", "tensor 'p': B must have as many columns as A has rows, but they are [4, 2] and [1, 4]", "p.0.lora_A", DType.F32,
+        four, 1, 4);
     tensor("PF-SHAPE", "tensor 'p': factors of [4, 2] and [4] do not make [4, 3]", "p.0.lora_A", DType.F32, four, 4);
     tensor("PF-SHAPE", "tensor 'r': 2 rows of [4, 3] do not have the shape [1, 4]", "r.0.delta", DType.F32, four, 1, 4);
     return tests.stream();
@@ -220,19 +230,22 @@ class MalformedPatchFileTest {
   Stream<DynamicTest> wrongRowNumbers() {
     String name = "r.0.indices";
     tensor("PF-INDEX", "tensor 'r.0.indices' must be a list of I64 but is I32 [2]", name, DType.I32, TestModel.encode(DType.I32, 1, 2), 2);
-    tensor("PF-INDEX", "tensor 'r.0.indices' must be a list of I64 but is I64 [2, 1]", name, DType.I64, TestModel.encode(DType.I64, 1, 2), 2, 1);
+    tensor("PF-INDEX", "tensor 'r.0.indices' must be a list of I64 but is I64 [2, 1]", name, DType.I64, TestModel.encode(DType.I64, 1, 2),
+        2, 1);
     tensor("PF-INDEX", "tensor 'r.0.indices': number 1, 4, is no row of [4, 3]", name, DType.I64, TestModel.encode(DType.I64, 1, 4), 2);
     tensor("PF-INDEX", "tensor 'r.0.indices': number 0, -1, is no row of [4, 3]", name, DType.I64, TestModel.encode(DType.I64, -1, 2), 2);
     tensor("PF-INDEX", "tensor 'r.0.indices': number 1, 2, occurs again", name, DType.I64, TestModel.encode(DType.I64, 2, 2), 2);
     tensor("PF-SHAPE", "tensor 'r': 1 rows of [4, 3] do not have the shape [2, 3]", name, DType.I64, TestModel.encode(DType.I64, 2), 1);
-    tensor("PF-INDEX", "tensor 'y.0.indices': number 0, 9, is no row of [4, 3]", "y.0.indices", DType.I64, TestModel.encode(DType.I64, 9), 1);
+    tensor("PF-INDEX", "tensor 'y.0.indices': number 0, 9, is no row of [4, 3]", "y.0.indices", DType.I64, TestModel.encode(DType.I64, 9),
+        1);
     return tests.stream();
   }
 
   @TestFactory
   Stream<DynamicTest> termsOfOneTensorThatDoNotFitEachOther() {
     Map<String, String> changed = new TreeMap<>(metadata());
-    changed.put("portllm.deltas", json("{'w': {'shape': [4, 3], 'terms': [{'kind': 'dense', 'factor': 1}, {'kind': 'dense', 'factor': 1}]}}"));
+    changed.put("portllm.deltas",
+        json("{'w': {'shape': [4, 3], 'terms': [{'kind': 'dense', 'factor': 1}, {'kind': 'dense', 'factor': 1}]}}"));
     refused(
         "PF-SHAPE",
         "tensor 'w': terms must change one tensor but change [4, 3] and [3, 4]",

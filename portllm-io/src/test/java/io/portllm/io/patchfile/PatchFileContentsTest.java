@@ -81,8 +81,10 @@ class PatchFileContentsTest {
 
   @Test
   void integersAndEmptyTensorsAreLeftOut() throws IOException {
-    TestModel base = new TestModel("b").random("ids", DType.I64, 1, 9, 4).random("none", DType.F32, 1, 1, 0, 3).random("w", DType.F32, 1, 1, 4);
-    TestModel tuned = new TestModel("t").random("ids", DType.I64, 1, 9, 4).random("none", DType.F32, 1, 1, 0, 3).random("w", DType.F32, 2, 1, 4);
+    TestModel base = new TestModel("b").random("ids", DType.I64, 1, 9, 4).random("none", DType.F32, 1, 1, 0, 3)
+        .random("w", DType.F32, 1, 1, 4);
+    TestModel tuned = new TestModel("t").random("ids", DType.I64, 1, 9, 4).random("none", DType.F32, 1, 1, 0, 3)
+        .random("w", DType.F32, 2, 1, 4);
 
     WriteReport report = PatchFile.write(Patch.from(tuned, base), dir.resolve("p.safetensors"));
 
@@ -244,7 +246,8 @@ class PatchFileContentsTest {
           Patch.of(Map.of("model.norm.weight", new Delta.Dense(change.tensor("x").orElseThrow())), Optional.of(PatchBase.of(base)), "one");
 
       IOException refusal =
-          assertThrows(IOException.class, () -> PatchFile.write(patch, dir.resolve("p.safetensors"), WriteOptions.defaults().withProgress(later)));
+          assertThrows(IOException.class, () ->
+              PatchFile.write(patch, dir.resolve("p.safetensors"), WriteOptions.defaults().withProgress(later)));
 
       assertTrue(refusal.getMessage().startsWith("[" + weights + "] the file changed"), refusal::getMessage);
       assertEquals(List.of("base"), Trees.names(dir));
@@ -253,8 +256,10 @@ class PatchFileContentsTest {
 
   @Test
   void progressEndsAtItsTotalWhereTheVocabularyGrew() throws IOException {
-    TestModel base = new TestModel("b").random("embed_tokens.weight", DType.F32, 1, 1, 10, 4).random("lm_head.weight", DType.F32, 2, 1, 10, 4);
-    TestModel tuned = new TestModel("t").random("embed_tokens.weight", DType.F32, 3, 1, 12, 4).random("lm_head.weight", DType.F32, 4, 1, 12, 4);
+    TestModel base = new TestModel("b").random("embed_tokens.weight", DType.F32, 1, 1, 10, 4)
+        .random("lm_head.weight", DType.F32, 2, 1, 10, 4);
+    TestModel tuned = new TestModel("t").random("embed_tokens.weight", DType.F32, 3, 1, 12, 4)
+        .random("lm_head.weight", DType.F32, 4, 1, 12, 4);
     List<Boolean> ends = new ArrayList<>();
     ProgressListener listener =
         new ProgressListener() {

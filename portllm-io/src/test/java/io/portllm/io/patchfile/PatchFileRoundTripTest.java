@@ -178,7 +178,8 @@ class PatchFileRoundTripTest {
     assertSame(of("w", new Delta.LowRank(b, a, 2.0 / 3, false, Shape.of(12, 20))), matrix);
     assertSame(of("w", new Delta.LowRank(b, a, 2, false, Shape.of(12, 20))).scaledBy(0.1), matrix);
     assertSame(of("w", new Delta.LowRank(tensor(type, 5, 20, 4), tensor(type, 6, 4, 12), 0.3, true, Shape.of(12, 20))), matrix);
-    assertSame(of("w", new Delta.LowRank(tensor(type, 7, 12, 4, 1, 1), tensor(type, 8, 4, 5, 2, 2), 0.5, false, Shape.of(12, 5, 2, 2))), kernel);
+    assertSame(of("w", new Delta.LowRank(tensor(type, 7, 12, 4, 1, 1), tensor(type, 8, 4, 5, 2, 2), 0.5, false, Shape.of(12, 5, 2, 2))),
+        kernel);
   }
 
   @ParameterizedTest
@@ -197,7 +198,8 @@ class PatchFileRoundTripTest {
 
   @Test
   void replacementsAreKept() throws IOException {
-    TestModel model = new TestModel("m").random("w", DType.BF16, 1, 1, 6, 7).random("ids", DType.I64, 2, 100, 3).random("s", DType.F32, 3, 1);
+    TestModel model = new TestModel("m").random("w", DType.BF16, 1, 1, 6, 7).random("ids", DType.I64, 2, 100, 3)
+        .random("s", DType.F32, 3, 1);
     Patch patch =
         Patch.of(
             Map.of(
@@ -231,7 +233,8 @@ class PatchFileRoundTripTest {
     Delta difference = new Delta.Difference(tensor(DType.F32, 3, 12, 20), tensor(DType.F32, 4, 12, 20));
     Delta product = new Delta.LowRank(tensor(DType.F32, 5, 12, 4), tensor(DType.F32, 6, 4, 20), 1.5, false, Shape.of(12, 20));
     Delta rows = new Delta.Rows(ImmutableLongArray.of(3, 1), tensor(DType.F32, 7, 2, 20), Optional.empty(), Shape.of(4, 20));
-    Delta based = new Delta.Rows(ImmutableLongArray.of(11), tensor(DType.F32, 8, 1, 20), Optional.of(tensor(DType.F32, 9, 12, 20)), Shape.of(12, 20));
+    Delta based = new Delta.Rows(ImmutableLongArray.of(11), tensor(DType.F32, 8, 1, 20), Optional.of(tensor(DType.F32, 9, 12, 20)),
+        Shape.of(12, 20));
     List<Delta> kinds = List.of(dense, difference, product, rows, based);
 
     for (int turn = 0; turn < kinds.size(); turn++) {
@@ -243,7 +246,8 @@ class PatchFileRoundTripTest {
     }
     // A difference that is zero is left out of a sum, and what follows it is not.
     Tensor same = tensor(DType.F32, 3, 12, 20);
-    assertSame(of("w", new Delta.Sum(List.of(new Delta.Term(1, new Delta.Difference(same, same)), new Delta.Term(2, product), new Delta.Term(1, rows)))), model);
+    assertSame(of("w", new Delta.Sum(
+        List.of(new Delta.Term(1, new Delta.Difference(same, same)), new Delta.Term(2, product), new Delta.Term(1, rows)))), model);
   }
 
   @Test
@@ -260,8 +264,10 @@ class PatchFileRoundTripTest {
 
   @Test
   void aVocabularyThatGrewIsKept() throws IOException {
-    TestModel base = new TestModel("b").random("embed_tokens.weight", DType.F32, 1, 1, 10, 4).random("lm_head.weight", DType.F32, 2, 1, 10, 4);
-    TestModel tuned = new TestModel("t").random("embed_tokens.weight", DType.F32, 3, 1, 12, 4).random("lm_head.weight", DType.F32, 4, 1, 12, 4);
+    TestModel base = new TestModel("b").random("embed_tokens.weight", DType.F32, 1, 1, 10, 4)
+        .random("lm_head.weight", DType.F32, 2, 1, 10, 4);
+    TestModel tuned = new TestModel("t").random("embed_tokens.weight", DType.F32, 3, 1, 12, 4)
+        .random("lm_head.weight", DType.F32, 4, 1, 12, 4);
     MergeOptions options = MergeOptions.defaults().allow(Allow.OTHER_VOCABULARY);
 
     assertSame(Patch.from(tuned, base, options), options, base, tuned);

@@ -68,11 +68,13 @@ class CancellationTest {
     Trio trio = Trio.of(DType.F32);
     for (int threads : new int[] {1, 4}) {
       Thread.currentThread().interrupt();
-      assertThrows(CancellationException.class, () -> Checkpoints.write(large(), dir.resolve("out"), WriteOptions.defaults().withThreads(threads)));
+      assertThrows(CancellationException.class, () ->
+          Checkpoints.write(large(), dir.resolve("out"), WriteOptions.defaults().withThreads(threads)));
       assertTrue(Thread.interrupted());
 
       Thread.currentThread().interrupt();
-      assertThrows(CancellationException.class, () -> PatchFile.write(Patch.from(trio.fineTuned(), trio.base()), dir.resolve("p.safetensors")));
+      assertThrows(CancellationException.class, () ->
+          PatchFile.write(Patch.from(trio.fineTuned(), trio.base()), dir.resolve("p.safetensors")));
       assertTrue(Thread.interrupted());
     }
     assertEquals(List.of(), Trees.names(dir));
@@ -90,7 +92,8 @@ class CancellationTest {
             interrupted.countDown();
           });
 
-      assertThrows(CancellationException.class, () -> Checkpoints.write(model, dir.resolve("out"), WriteOptions.defaults().withThreads(threads)));
+      assertThrows(CancellationException.class, () ->
+          Checkpoints.write(model, dir.resolve("out"), WriteOptions.defaults().withThreads(threads)));
 
       assertTrue(Thread.interrupted());
       assertEquals(0, interrupted.getCount());
@@ -208,7 +211,8 @@ class CancellationTest {
   void bothPassesOfAPatchRiseToTheirTotals() throws IOException {
     Trio trio = Trio.of(DType.F32);
     Recorder recorder = new Recorder();
-    PatchFile.write(Patch.from(trio.fineTuned(), trio.base()), dir.resolve("p.safetensors"), WriteOptions.defaults().withProgress(recorder));
+    Patch patch = Patch.from(trio.fineTuned(), trio.base());
+    PatchFile.write(patch, dir.resolve("p.safetensors"), WriteOptions.defaults().withProgress(recorder));
 
     assertEquals(2, recorder.totals.size());
     // Base for its digest, then base and fine-tuned for the differences.

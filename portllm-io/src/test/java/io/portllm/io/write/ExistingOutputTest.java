@@ -137,7 +137,9 @@ class ExistingOutputTest {
   void theRootIsNoOutput() {
     Path root = dir.getRoot();
 
-    assertEquals("[" + root + "] cannot be an output", assertThrows(IOException.class, () -> Checkpoints.write(trio.base(), root)).getMessage());
+    IOException refusal = assertThrows(IOException.class, () -> Checkpoints.write(trio.base(), root));
+
+    assertEquals("[" + root + "] cannot be an output", refusal.getMessage());
   }
 
   @Test
@@ -180,7 +182,9 @@ class ExistingOutputTest {
     Path alias = link("alias", newer);
     Map<String, String> before = Trees.contents(dir);
 
-    try (ModelVersion first = Checkpoints.open(base); ModelVersion second = Checkpoints.open(tuned); ModelVersion third = Checkpoints.open(newer)) {
+    try (ModelVersion first = Checkpoints.open(base);
+        ModelVersion second = Checkpoints.open(tuned);
+        ModelVersion third = Checkpoints.open(newer)) {
       ModelVersion ported = Patch.from(second, first).applyTo(third);
       for (Path input : List.of(base, tuned, newer)) {
         IOException refusal = assertThrows(IOException.class, () -> Checkpoints.write(ported, input.resolve("out"), OVERWRITING));

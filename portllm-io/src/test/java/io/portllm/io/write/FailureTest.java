@@ -248,7 +248,9 @@ class FailureTest {
       Path file = input.resolve("model.safetensors");
       FileTime past = FileTime.fromMillis(1_000_000_000_000L);
       Files.setLastModifiedTime(file, past);
-      try (ModelVersion first = Checkpoints.open(base); ModelVersion second = Checkpoints.open(tuned); ModelVersion third = Checkpoints.open(newer)) {
+      try (ModelVersion first = Checkpoints.open(base);
+          ModelVersion second = Checkpoints.open(tuned);
+          ModelVersion third = Checkpoints.open(newer)) {
         // The last moment before the check: all weights were read and written.
         ProgressListener atTheEnd =
             new ProgressListener() {
@@ -263,16 +265,17 @@ class FailureTest {
             };
         for (String name : List.of("out", "out.safetensors")) {
           Files.setLastModifiedTime(file, past);
+          WriteOptions options = WriteOptions.defaults().withProgress(atTheEnd);
           IOException caught =
-              assertThrows(
-                  IOException.class,
-                  () -> Checkpoints.write(Patch.from(second, first).applyTo(third), dir.resolve(name), WriteOptions.defaults().withProgress(atTheEnd)));
+              assertThrows(IOException.class, () -> Checkpoints.write(Patch.from(second, first).applyTo(third), dir.resolve(name), options));
           assertTrue(caught.getMessage().startsWith("[" + file + "] the file changed since it was opened"), caught::getMessage);
           assertEquals(before, Trees.names(dir));
         }
       }
       // Opened anew, the file is as good as any.
-      try (ModelVersion first = Checkpoints.open(base); ModelVersion second = Checkpoints.open(tuned); ModelVersion third = Checkpoints.open(newer)) {
+      try (ModelVersion first = Checkpoints.open(base);
+          ModelVersion second = Checkpoints.open(tuned);
+          ModelVersion third = Checkpoints.open(newer)) {
         Checkpoints.write(Patch.from(second, first).applyTo(third), dir.resolve("out"));
       }
       deleteOutput();
@@ -326,7 +329,8 @@ class FailureTest {
     IncompatibleModelException refusal =
         assertThrows(IncompatibleModelException.class, () -> PatchFile.write(patch, dir.resolve("p.safetensors")));
 
-    assertEquals("'t' is no fine-tune of 'b': tensor 'ids': is of type I64, which must not change, but differs at byte 8", refusal.getMessage());
+    assertEquals("'t' is no fine-tune of 'b': tensor 'ids': is of type I64, which must not change, but differs at byte 8",
+        refusal.getMessage());
     assertEquals(List.of(), Trees.names(dir));
   }
 
@@ -337,7 +341,8 @@ class FailureTest {
 
     IOException refusal = assertThrows(IOException.class, () -> Checkpoints.write(huge, dir.resolve("out")));
 
-    assertTrue(refusal.getMessage().startsWith("[" + dir.resolve("out") + "] needs " + (1L << 55) + " bytes, but the disk has "), refusal::getMessage);
+    assertTrue(refusal.getMessage().startsWith("[" + dir.resolve("out") + "] needs " + (1L << 55) + " bytes, but the disk has "),
+        refusal::getMessage);
     assertEquals(0, reads.get());
     assertEquals(List.of(), Trees.names(dir));
   }

@@ -27,7 +27,7 @@ class LargeTensorTest {
   @Test
   void aTensorLargerThanTheHeapIsWritten() throws IOException {
     long bytes = Runtime.getRuntime().maxMemory() / (4 * MIB) * (4 * MIB) + 64 * MIB + 8;
-    assumeTrue(bytes <= 1024 * MIB, "the heap is too large for this test; run it with -Xmx512m");
+    assumeTrue(bytes <= 1024 * MIB, "the heap is too large for this test; run it with a smaller -Xmx");
     write(bytes);
   }
 

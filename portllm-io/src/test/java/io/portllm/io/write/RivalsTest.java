@@ -251,7 +251,8 @@ class RivalsTest {
   private static Process start(Path lock, boolean stay) throws IOException {
     Path java = Path.of(System.getProperty("java.home"), "bin", "java");
     Path classes = Path.of(LockHolder.class.getProtectionDomain().getCodeSource().getLocation().getPath());
-    return new ProcessBuilder(java.toString(), "-Xshare:auto", "-cp", classes.toString(), LockHolder.class.getName(), lock.toString(), "" + stay)
+    String holder = LockHolder.class.getName();
+    return new ProcessBuilder(java.toString(), "-cp", classes.toString(), holder, lock.toString(), Boolean.toString(stay))
         .redirectError(ProcessBuilder.Redirect.INHERIT)
         .start();
   }

@@ -73,7 +73,8 @@ class RoundTripTest {
   void theIndexListsEveryTensorAndKeepsWhatElseItSaid() throws IOException {
     TestModel model = sharded();
     Path in = model.saveTo(dir.resolve("in"));
-    Files.writeString(in.resolve(INDEX), model.index("{\"total_parameters\": 12345678901234567890, \"share\": 0.50, \"total_size\": 1, \"by\": [\"x\", null]}"));
+    Files.writeString(in.resolve(INDEX),
+        model.index("{\"total_parameters\": 12345678901234567890, \"share\": 0.50, \"total_size\": 1, \"by\": [\"x\", null]}"));
 
     try (ModelVersion read = Checkpoints.open(in)) {
       Checkpoints.write(read, dir.resolve("out"));
@@ -323,7 +324,8 @@ class RoundTripTest {
 
   @Test
   void filesThatWouldCollideOrLieElsewhereAreRefused() throws IOException {
-    TestModel twice = new TestModel("m").shard("x.safetensors", Map.of()).random("a", DType.F32, 1, 1, 1).shard("./x.safetensors", Map.of());
+    TestModel twice = new TestModel("m").shard("x.safetensors", Map.of()).random("a", DType.F32, 1, 1, 1)
+        .shard("./x.safetensors", Map.of());
     TestModel outside = new TestModel("m").shard("../x.safetensors", Map.of()).random("a", DType.F32, 1, 1, 1);
     TestModel sideOutside = new TestModel("m").random("a", DType.F32, 1, 1, 1).side("../../x", "y");
     TestModel sideTwice = new TestModel("m").random("a", DType.F32, 1, 1, 1).side("model.safetensors", "y");
@@ -338,7 +340,8 @@ class RoundTripTest {
   @Test
   void namesOfTensorsCannotForgeThePathOrTheHeader() throws IOException {
     TestModel model = new TestModel("m");
-    List<String> names = List.of("../../etc/passwd", "a\"},\"b\":{", "new\nline", "\u202e", "", "x".repeat(4096), "\0", "日本語", "__metadata_");
+    List<String> names = List.of("../../etc/passwd", "a\"},\"b\":{", "new\nline", "\u202e", "", "x".repeat(4096), "\0", "日本語",
+        "__metadata_");
     names.forEach(name -> model.random(name, DType.F32, name.length(), 1, 2));
 
     Checkpoints.write(model, dir.resolve("out.safetensors"));

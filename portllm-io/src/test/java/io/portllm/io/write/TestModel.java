@@ -184,7 +184,8 @@ public final class TestModel implements ModelVersion {
     StringBuilder map = new StringBuilder();
     shards.forEach(
         (file, tensors) ->
-            tensors.forEach(tensor -> map.append(map.isEmpty() ? "" : ",\n").append('"').append(tensor.name()).append("\": \"").append(file).append('"')));
+            tensors.forEach(tensor -> map.append(map.isEmpty() ? "" : ",\n")
+                .append('"').append(tensor.name()).append("\": \"").append(file).append('"')));
     return "{\"metadata\": " + free + ", \"weight_map\": {" + map + "}}";
   }
 

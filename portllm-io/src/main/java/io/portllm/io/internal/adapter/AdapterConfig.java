@@ -3,6 +3,7 @@ package io.portllm.io.internal.adapter;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -11,12 +12,16 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterKinds;
+import io.portllm.io.internal.files.Paths;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -36,11 +41,13 @@ public final class AdapterConfig {
           "kasa_config", "KaSA",
           "arrow_config", "Arrow",
           "alora_invocation_tokens", "aLoRA, which acts on part of the input only",
-          "layer_replication", "layer replication",
-          "target_parameters", "LoRA on parameters (target_parameters)");
+          "layer_replication", "layer replication");
 
   /** Initialisations that take the start of the factors out of the base's weights. */
   private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "lora_ga");
+
+  private static final Set<String> CLASSIFICATION = Set.of("SEQ_CLS", "TOKEN_CLS");
+  private static final Set<String> CLASSIFIERS = Set.of("classifier", "score");
 
   private final Path file;
   private final JsonNode root;
@@ -53,17 +60,28 @@ public final class AdapterConfig {
   static AdapterConfig read(Path folder) throws IOException {
     Path file = folder.resolve("adapter_config.json");
     ObjectMapper mapper =
-        new ObjectMapper(JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+        new ObjectMapper(
+                JsonFactory.builder()
+                    .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    // Python writes them; a number that has to be finite is checked where it is used.
+                    .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
+                    .build())
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     JsonNode root;
-    try (InputStream in = Files.newInputStream(file)) {
-      byte[] text = in.readNBytes(LONGEST + 1);
-      if (text.length > LONGEST) {
-        throw new MalformedModelException(file, "AD-CONFIG", -1, "is longer than " + LONGEST + " bytes");
+    try {
+      Paths.regularFile(file);
+      try (InputStream in = Files.newInputStream(file)) {
+        byte[] text = in.readNBytes(LONGEST + 1);
+        if (text.length > LONGEST) {
+          throw new MalformedModelException(file, "AD-CONFIG", -1, "is longer than " + LONGEST + " bytes");
+        }
+        // Decoded here, because Jackson would take UTF-16 and UTF-32 too.
+        root = mapper.readTree(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(text)).toString());
       }
-      root = mapper.readTree(text);
     } catch (NoSuchFileException e) {
       throw new MalformedModelException(file, "AD-CONFIG", -1, "does not exist, so the folder is no PEFT adapter");
+    } catch (CharacterCodingException e) {
+      throw new MalformedModelException(file, "AD-CONFIG", -1, "is not UTF-8");
     } catch (JsonProcessingException e) {
       throw new MalformedModelException(file, "AD-CONFIG", -1, "is not JSON: " + Names.quote(e.getOriginalMessage()));
     }
@@ -214,13 +232,14 @@ public final class AdapterConfig {
   }
 
   /** What the product of the factors of {@code module} is multiplied by: alpha / r, or alpha / √r for rsLoRA. */
-  double scale(String module) throws MalformedModelException {
+  public double scale(String module) throws MalformedModelException {
     JsonNode value = pattern("alpha_pattern", module);
     if (value == null) {
       value = root.get("lora_alpha");
     }
     if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
-      throw malformed("AD-ALPHA", "lora_alpha must be a finite number but is " + (value == null ? "missing" : Names.quote(value.toString())));
+      throw malformed("AD-ALPHA", "lora_alpha must be a finite number but is "
+          + (value == null ? "missing" : Names.quote(value.toString())));
     }
     int rank = rank(module);
     return value.doubleValue() / (flag("use_rslora") ? Math.sqrt(rank) : rank);
@@ -256,9 +275,32 @@ public final class AdapterConfig {
     }
     ImmutableList.Builder<String> names = ImmutableList.builder();
     for (JsonNode name : value) {
-      names.add(name.asText());
+      if (!name.isTextual() || name.textValue().isEmpty()) {
+        throw malformed("AD-SAVE", "modules_to_save must list names but has " + Names.quote(name.toString()));
+      }
+      names.add(name.textValue());
     }
     return names.build();
+  }
+
+  /** Whether PEFT put {@code module} into modules_to_save by itself: for a classifier it lists both names that the head may have. */
+  boolean isListedByTask(String module) {
+    return CLASSIFIERS.contains(module) && CLASSIFICATION.contains(root.path("task_type").asText());
+  }
+
+  /** The ends of the names of modules of which single rows are trained. */
+  List<String> tokenModules() throws MalformedModelException {
+    JsonNode value = root.get("trainable_token_indices");
+    if (value == null || value.isNull()) {
+      return List.of();
+    }
+    if (value.isArray()) {
+      return value.isEmpty() ? List.of() : List.of("");
+    }
+    if (!value.isObject()) {
+      throw malformed("AD-TOKENS", "trainable_token_indices must be a list or an object but is " + Names.quote(value.toString()));
+    }
+    return value.properties().stream().map(Map.Entry::getKey).toList();
   }
 
   /** The trained token rows of {@code module}, in the order of the stored rows. */
@@ -267,23 +309,31 @@ public final class AdapterConfig {
     if (value != null && value.isObject()) {
       JsonNode found = null;
       for (Map.Entry<String, JsonNode> entry : value.properties()) {
-        if (module.equals(entry.getKey()) || module.endsWith("." + entry.getKey())) {
+        if (isModule(module, entry.getKey())) {
           found = entry.getValue();
         }
       }
       value = found;
     }
     if (value == null || !value.isArray()) {
-      throw malformed("AD-TOKENS", "module " + Names.quote(module) + " has trained token rows, but trainable_token_indices does not list them");
+      throw malformed("AD-TOKENS", "module " + Names.quote(module)
+          + " has trained token rows, but trainable_token_indices does not list them");
     }
-    List<Long> indices = new ArrayList<>();
+    Set<Long> indices = new LinkedHashSet<>();
     for (JsonNode index : value) {
-      if (!index.isIntegralNumber() || !index.canConvertToLong() || index.longValue() < 0) {
-        throw malformed("AD-TOKENS", "token index must be a whole number >= 0 but is " + Names.quote(index.toString()));
+      if (!index.isIntegralNumber() || !index.canConvertToInt() || index.intValue() < 0) {
+        throw malformed("AD-TOKENS", "token index must be a whole number from 0 to 2^31 - 1 but is " + Names.quote(index.toString()));
       }
-      indices.add(index.longValue());
+      if (!indices.add(index.longValue())) {
+        throw malformed("AD-TOKENS", "token index " + index + " occurs twice in trainable_token_indices");
+      }
     }
-    return indices;
+    return List.copyOf(indices);
+  }
+
+  /** Whether {@code name}, the end of a path or nothing at all, stands for {@code module}. */
+  static boolean isModule(String module, String name) {
+    return name.isEmpty() || module.equals(name) || module.endsWith("." + name);
   }
 
   /** A field that is true or false; false where it is missing or null. */

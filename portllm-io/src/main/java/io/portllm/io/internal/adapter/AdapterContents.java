@@ -1,5 +1,6 @@
 package io.portllm.io.internal.adapter;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.Allow;
@@ -14,18 +15,19 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
 import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterTensors;
 import io.portllm.io.internal.adapter.kind.DoraChanges;
+import io.portllm.io.internal.adapter.kind.ParameterLora;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -42,7 +44,7 @@ public final class AdapterContents {
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
-  /** The tensors of a kind other than LoRA. */
+  /** The tensors of a kind other than LoRA, or the factors of LoRA on parameters. */
   private final AdapterTensors parts;
 
   private final Map<String, Tensor> as = new TreeMap<>();
@@ -104,6 +106,9 @@ public final class AdapterContents {
     }
     requireArithmetic(info);
     String key = name.substring(PREFIX.length());
+    if (sortParameter(key, tensor)) {
+      return;
+    }
     for (Map.Entry<String, Map<String, Tensor>> kind : places().entrySet()) {
       if (key.endsWith(kind.getKey())) {
         String module = key.substring(0, key.length() - kind.getKey().length());
@@ -140,6 +145,18 @@ public final class AdapterContents {
     return false;
   }
 
+  /** Whether the tensor is a factor of LoRA on a parameter. */
+  private boolean sortParameter(String key, Tensor tensor) throws IOException {
+    for (String part : config.kind().isPresent() ? List.<String>of() : ParameterLora.PARTS) {
+      String module = key.substring(0, Math.max(0, key.length() - part.length() - 1));
+      if (key.endsWith("." + part) && ParameterLora.isParameter(config, module)) {
+        parts.put(module, part, tensor);
+        return true;
+      }
+    }
+    return false;
+  }
+
   private void requireArithmetic(TensorInfo info) throws IOException {
     if (!info.dtype().isArithmetic()) {
       throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
@@ -168,12 +185,15 @@ public final class AdapterContents {
     int dot = key.lastIndexOf('.');
     String end = dot < 0 ? "" : key.substring(dot);
     boolean adapted = key.endsWith(".base_layer" + end);
-    String module = dot < 0 ? "" : key.substring(0, dot).replaceFirst("\\.base_layer$", "").replaceFirst("\\.modules_to_save$", "");
+    String module = dot < 0 ? "" : key.substring(0, dot).replaceFirst("\\.base_layer$", "").replaceFirst("\\.modules_to_save(\\.|$)", "$1");
     String name = module + end;
     if (!end.equals(".weight") && !end.equals(".bias") || key.contains(".lora_")) {
       throw unknown(tensor.info(), "is no factor, token row, bias or saved weight");
     }
-    boolean toSave = config.modulesToSave().stream().anyMatch(module::endsWith);
+    if (module.contains(".original_module")) {
+      throw unknown(tensor.info(), "is of a module from before training, which was saved whole too");
+    }
+    boolean toSave = isSaved(module);
     Map<String, Tensor> place;
     if (toSave || end.equals(".bias") && !config.bias().equals("none")) {
       place = saved;
@@ -187,8 +207,22 @@ public final class AdapterContents {
     }
   }
 
+  /** Whether modules_to_save names the module or one that it is part of. As in PEFT, a name may begin anywhere. */
+  private boolean isSaved(String module) throws IOException {
+    List<String> names = config.modulesToSave();
+    for (String path = module; !path.isEmpty(); path = path.substring(0, Math.max(0, path.lastIndexOf('.')))) {
+      if (names.stream().anyMatch(path::endsWith)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   private void check() throws IOException {
     config.fanInFanOut();
+    if (config.kind().isEmpty()) {
+      ParameterLora.check(parts);
+    }
     checkPairs(as, bs, "lora_A", "lora_B");
     checkPairs(embeddingAs, embeddingBs, "lora_embedding_A", "lora_embedding_B");
     checkMagnitudes();
@@ -200,18 +234,9 @@ public final class AdapterContents {
     if (!config.bias().equals("none") && saved.keySet().stream().noneMatch(name -> name.endsWith(".bias"))) {
       throw malformed("AD-BIAS", "holds no bias, although bias is " + config.bias());
     }
-    for (String module : config.modulesToSave()) {
-      if (saved.keySet().stream().noneMatch(name -> name.substring(0, name.lastIndexOf('.')).endsWith(module))) {
-        throw malformed("AD-SAVE", "lacks module " + Names.quote(module) + ", which modules_to_save names");
-      }
-    }
-    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
-      int indices = config.tokenIndices(rows.getKey()).size();
-      Shape shape = rows.getValue().info().shape();
-      if (shape.rank() != 2 || shape.rows() != indices) {
-        throw malformed("AD-SHAPE", "tensor " + Names.quote(rows.getValue().info().name()) + " is " + shape + " but " + indices + " tokens are trained");
-      }
-    }
+    checkSaved();
+    checkTokenRows();
+    checkOnce();
     for (TensorInfo info : tensors.tensors()) {
       if (info.dtype().isArithmetic()) {
         checkValues(info);
@@ -222,6 +247,56 @@ public final class AdapterContents {
     }
     if (config.kind().isPresent() && config.kind().get().needsBase(parts).isEmpty()) {
       config.kind().get().deltas(parts, AdapterBase.none(BasePolicy.FREEZE));
+    }
+  }
+
+  private void checkSaved() throws IOException {
+    boolean hasListedByTask = config.modulesToSave().stream().anyMatch(module -> config.isListedByTask(module) && hasSaved(module));
+    for (String module : config.modulesToSave()) {
+      if (!hasSaved(module) && !(config.isListedByTask(module) && hasListedByTask)) {
+        throw malformed("AD-SAVE", "lacks module " + Names.quote(module) + ", which modules_to_save names");
+      }
+    }
+  }
+
+  private boolean hasSaved(String module) {
+    return saved.keySet().stream().anyMatch(name -> name.contains(module + "."));
+  }
+
+  private void checkTokenRows() throws IOException {
+    for (String module : config.tokenModules()) {
+      if (tokenRows.keySet().stream().noneMatch(name -> AdapterConfig.isModule(name, module))) {
+        throw malformed(
+            "AD-TOKENS", "holds no trained token rows" + (module.isEmpty() ? "" : " of " + Names.quote(module))
+                + ", which trainable_token_indices names");
+      }
+    }
+    for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
+      int indices = config.tokenIndices(rows.getKey()).size();
+      Shape shape = rows.getValue().info().shape();
+      if (shape.rank() != 2 || shape.rows() != indices) {
+        throw malformed("AD-SHAPE", "tensor " + Names.quote(rows.getValue().info().name()) + " is " + shape + " but " + indices
+            + " tokens are trained");
+      }
+    }
+  }
+
+  /** Of one weight there is one product, and either trained rows or the whole. */
+  private void checkOnce() throws IOException {
+    for (String module : as.keySet()) {
+      if (embeddingAs.containsKey(module)) {
+        throw malformed("AD-TARGET", "module " + Names.quote(module) + " has factors both of a linear layer and of an embedding");
+      }
+    }
+    for (String module : tokenRows.keySet()) {
+      if (saved.containsKey(module + ".weight") || copies.containsKey(module + ".weight")) {
+        throw malformed("AD-TARGET", "module " + Names.quote(module) + " is stored both whole and as trained token rows");
+      }
+    }
+    for (String name : saved.keySet()) {
+      if (copies.containsKey(name)) {
+        throw malformed("AD-TARGET", "weight " + Names.quote(name) + " is stored twice");
+      }
     }
   }
 
@@ -241,11 +316,13 @@ public final class AdapterContents {
       if (aShape.rank() < 2 || bShape.rank() < 2 || aShape.elements() == 0 || bShape.elements() == 0 || bShape.columns() != aShape.rows()) {
         throw malformed(
             "AD-SHAPE",
-            "module " + Names.quote(module) + " needs " + aName + " of rank x in and " + bName + " of out x rank but has " + aShape + " and " + bShape);
+            "module " + Names.quote(module) + " needs " + aName + " of rank x in and " + bName + " of out x rank but has " + aShape
+                + " and " + bShape);
       }
       if (aShape.rows() != config.rank(module)) {
         throw malformed(
-            "AD-RANK", "module " + Names.quote(module) + " has rank " + aShape.rows() + " but the configuration says " + config.rank(module));
+            "AD-RANK", "module " + Names.quote(module) + " has rank " + aShape.rows() + " but the configuration says "
+                + config.rank(module));
       }
       config.scale(module);
     }
@@ -297,16 +374,23 @@ public final class AdapterContents {
    * @throws IncompatibleModelException if only a base can tell what changed
    */
   public Map<String, Delta> deltas(MergeOptions options) throws IOException {
-    if (!copies.isEmpty()) {
-      throw new IncompatibleModelException(
-          "the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
-          copies.keySet().stream().map(name -> Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")).toList());
-    }
     Map<String, Delta> deltas = changes(AdapterBase.none(options.basePolicy()));
-    saved.forEach((name, tensor) -> deltas.put(name, new Delta.Replacement(tensor)));
+    List<Mismatch> mismatches = new ArrayList<>();
+    copies.keySet().forEach(name -> mismatches.add(Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")));
+    Map<String, Delta> replacements = new TreeMap<>();
+    saved.forEach((name, tensor) -> replacements.put(name, new Delta.Replacement(tensor)));
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
       ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
-      deltas.put(rows.getKey() + ".weight", new Delta.RowReplacement(indices, rows.getValue(), upTo(indices, rows.getValue())));
+      replacements.put(rows.getKey() + ".weight", new Delta.RowReplacement(indices, rows.getValue(), upTo(indices, rows.getValue())));
+    }
+    for (Map.Entry<String, Delta> entry : replacements.entrySet()) {
+      if (deltas.putIfAbsent(entry.getKey(), entry.getValue()) != null) {
+        mismatches.add(Mismatch.of(entry.getKey(), "is stored beside factors that add to it, and only the base tells what to add them to"));
+      }
+    }
+    if (!mismatches.isEmpty()) {
+      throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + " cannot be applied without its base",
+          mismatches);
     }
     return deltas;
   }
@@ -319,7 +403,7 @@ public final class AdapterContents {
   public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
     Map<String, Delta> deltas = changes(AdapterBase.of(base, options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
-    Map<String, Tensor> whole = new HashMap<>(saved);
+    Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
     for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
       if (entry.getValue() instanceof Delta.Replacement replacement) {
@@ -337,7 +421,7 @@ public final class AdapterContents {
           mismatches.add(Mismatch.of(name, "is saved in the adapter but not in the base", Allow.EXTRA_TENSORS));
         }
       } else {
-        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> deltas.merge(name, delta, AdapterContents::sum));
+        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
       }
     }
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
@@ -345,12 +429,16 @@ public final class AdapterContents {
       ImmutableLongArray indices = ImmutableLongArray.copyOf(config.tokenIndices(rows.getKey()));
       Optional<Tensor> old = base.tensor(name);
       Shape needed = upTo(indices, rows.getValue());
-      if (old.isEmpty() || old.get().info().shape().columns() != needed.columns() || old.get().info().shape().rows() < needed.rows()) {
+      if (old.isPresent() && !old.get().info().dtype().isArithmetic()) {
+        mismatches.add(Mismatch.of(name, "is " + old.get().info().dtype() + " in the base, which cannot be changed"));
+      } else if (old.isEmpty()
+          || old.get().info().shape().columns() != needed.columns()
+          || old.get().info().shape().rows() < needed.rows()) {
         String found = old.map(tensor -> "is " + tensor.info().shape()).orElse("is missing");
-        mismatches.add(Mismatch.of(name, found + " in the base, but the adapter changes rows up to number " + (needed.rows() - 1) + " of " + needed.columns() + " columns"));
+        mismatches.add(Mismatch.of(name, found + " in the base, but the adapter changes rows up to number " + (needed.rows() - 1) + " of "
+            + needed.columns() + " columns"));
       } else {
-        Delta delta = new Delta.Rows(indices, rows.getValue(), old, old.get().info().shape());
-        deltas.merge(name, delta, AdapterContents::sum);
+        add(name, new Delta.Rows(indices, rows.getValue(), old, old.get().info().shape()), deltas, mismatches);
       }
     }
     if (!mismatches.isEmpty()) {
@@ -369,7 +457,7 @@ public final class AdapterContents {
       return Optional.empty();
     }
     if (!found.equals(expected)) {
-      boolean rowsOnly = Embeddings.isVocabulary(name) && found.columns() == expected.columns();
+      boolean rowsOnly = Embeddings.isVocabulary(name) && found.rank() == expected.rank() && found.columns() == expected.columns();
       Allow allow = rowsOnly ? Allow.OTHER_VOCABULARY : Allow.OTHER_SHAPES;
       if (!options.allows(allow)) {
         mismatches.add(Mismatch.of(name, "is " + found + " in the adapter and " + expected + " in the base", allow));
@@ -382,18 +470,31 @@ public final class AdapterContents {
     return Optional.of(new Delta.Difference(mine, old));
   }
 
-  private static Delta sum(Delta one, Delta other) {
-    return new Delta.Sum(List.of(new Delta.Term(1, one), new Delta.Term(1, other)));
+  /** Adds a change to that which the factors make, if they make one. */
+  private static void add(String name, Delta delta, Map<String, Delta> deltas, List<Mismatch> mismatches) {
+    Delta product = deltas.get(name);
+    if (product == null) {
+      deltas.put(name, delta);
+    } else if (product.shape().columns() != delta.shape().columns()) {
+      mismatches.add(
+          Mismatch.of(name, "is " + product.shape() + " by the adapter's factors and " + delta.shape() + " by what is stored beside them"));
+    } else {
+      deltas.put(name, new Delta.Sum(ImmutableList.<Delta.Term>builder().addAll(Terms.of(product)).addAll(Terms.of(delta)).build()));
+    }
   }
 
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
-    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, copies));
+    Map<String, Tensor> stored = new TreeMap<>(saved);
+    stored.putAll(copies);
+    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
   }
 
   private Map<String, Delta> unsettled(AdapterBase base) throws IOException {
     if (config.kind().isEmpty()) {
-      return products();
+      Map<String, Delta> deltas = products();
+      deltas.putAll(ParameterLora.deltas(parts, base, tensors.name()));
+      return deltas;
     }
     AdapterKind kind = config.kind().get();
     Optional<String> reason = kind.needsBase(parts);

@@ -105,7 +105,8 @@ public final class PatchContents implements ModelVersion {
         DType type = survey.typeOf(difference);
         put(
             new TensorInfo(name, type, difference.shape()),
-            (offset, target) -> subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
+            (offset, target) ->
+                subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
       }
     } else if (term.delta() instanceof Delta.LowRank product) {
       ObjectNode entry = add(terms, PatchKeys.LOW_RANK, term.factor());

@@ -91,7 +91,8 @@ public final class PatchReader {
     if (delta instanceof Delta.Sum sum) {
       for (Delta.Term term : sum.terms()) {
         if (term.delta().shape().columns() != shape.columns()) {
-          throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " is " + shape + ", but one of its changes is " + term.delta().shape());
+          throw malformed(
+              "PF-SHAPE", "tensor " + Names.quote(tensor) + " is " + shape + ", but one of its changes is " + term.delta().shape());
         }
       }
     }
@@ -152,7 +153,8 @@ public final class PatchReader {
   private ImmutableLongArray indices(String tensor, int number, Shape shape) throws IOException {
     Tensor stored = part(tensor, number, "indices");
     if (stored.info().dtype() != DType.I64 || stored.info().shape().rank() != 1 || stored.info().bytes() > Integer.MAX_VALUE) {
-      throw malformed("PF-INDEX", "tensor " + Names.quote(stored.info().name()) + " must be a list of I64 but is " + stored.info().dtype() + " " + stored.info().shape());
+      throw malformed("PF-INDEX", "tensor " + Names.quote(stored.info().name()) + " must be a list of I64 but is " + stored.info().dtype()
+          + " " + stored.info().shape());
     }
     ByteBuffer bytes = ByteBuffer.allocate((int) stored.info().bytes()).order(ByteOrder.LITTLE_ENDIAN);
     stored.read(0, bytes);
@@ -188,7 +190,8 @@ public final class PatchReader {
     try {
       tying = Tying.valueOf(metadata.getOrDefault(PatchKeys.BASE_TYING, Tying.UNKNOWN.name()));
     } catch (IllegalArgumentException e) {
-      throw malformed("PF-BASE", PatchKeys.BASE_TYING + " must be TIED, UNTIED or UNKNOWN but is " + Names.quote(metadata.get(PatchKeys.BASE_TYING)));
+      throw malformed("PF-BASE", PatchKeys.BASE_TYING + " must be TIED, UNTIED or UNKNOWN but is "
+          + Names.quote(metadata.get(PatchKeys.BASE_TYING)));
     }
     String fingerprint = metadata.get(PatchKeys.BASE_FINGERPRINT);
     return Optional.of(

@@ -51,7 +51,8 @@ final class PatchSurvey {
       if (entry.getValue() instanceof Delta.Unchanged same) {
         tasks.add(() -> Equality.require(entry.getKey(), same, 0, same.base().info().bytes(), survey.buffers));
       } else if (entry.getValue().isAdditive()) {
-        Terms.of(entry.getValue()).stream().map(Delta.Term::delta).filter(Delta.Difference.class::isInstance).forEach(delta -> pairs.add((Delta.Difference) delta));
+        Terms.of(entry.getValue()).stream().map(Delta.Term::delta).filter(Delta.Difference.class::isInstance)
+            .forEach(delta -> pairs.add((Delta.Difference) delta));
       }
     }
     for (Delta.Difference pair : pairs) {

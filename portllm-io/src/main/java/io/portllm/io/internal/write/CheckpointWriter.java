@@ -73,7 +73,8 @@ public final class CheckpointWriter {
     }
     if (output.getFileName() != null && output.getFileName().toString().endsWith(".safetensors")) {
       if (model.shards().size() != 1) {
-        throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size() + " weight files; name a folder");
+        throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size()
+            + " weight files; name a folder");
       }
       return writeFile(output);
     }
@@ -99,7 +100,8 @@ public final class CheckpointWriter {
       for (Shard shard : model.shards()) {
         Path file = placeOf(shard.fileName(), folder);
         if (files.put(file, shard) != null) {
-          throw new IllegalArgumentException("two weight files of " + Names.quote(model.name()) + " are called " + Names.quote(shard.fileName()));
+          throw new IllegalArgumentException("two weight files of " + Names.quote(model.name()) + " are called "
+              + Names.quote(shard.fileName()));
         }
       }
       writeShards(files);

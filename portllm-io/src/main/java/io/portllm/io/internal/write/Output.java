@@ -98,14 +98,16 @@ final class Output implements AutoCloseable {
     try {
       force(target.getParent());
     } catch (IOException e) {
-      throw new IOException("[" + target + "] is complete, but whether it survives a power cut is not known: its folder could not be synced", e);
+      throw new IOException("[" + target
+          + "] is complete, but whether it survives a power cut is not known: its folder could not be synced", e);
     }
     // Only now that the renames are on disk: else a power cut could leave the old folder in place, half deleted.
     if (replaced != null) {
       try {
         delete(replaced);
       } catch (IOException e) {
-        throw new IOException("[" + target + "] is complete, but what it replaced could not be deleted from " + Names.quote(replaced.toString()), e);
+        throw new IOException("[" + target + "] is complete, but what it replaced could not be deleted from "
+            + Names.quote(replaced.toString()), e);
       }
     }
   }

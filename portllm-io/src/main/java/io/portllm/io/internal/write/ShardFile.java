@@ -94,7 +94,8 @@ final class ShardFile implements Closeable {
         ByteBuffer target = buffer.slice(buffer.position(), part.length());
         read(part, target);
         if (target.hasRemaining()) {
-          throw new IOException("tensor " + Names.quote(part.tensor().name()) + " of " + Names.quote(model.name()) + " was not read to the end");
+          throw new IOException("tensor " + Names.quote(part.tensor().name()) + " of " + Names.quote(model.name())
+              + " was not read to the end");
         }
         buffer.position(buffer.position() + part.length());
       }

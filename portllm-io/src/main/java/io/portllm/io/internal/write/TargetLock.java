@@ -77,7 +77,8 @@ final class TargetLock implements AutoCloseable {
     try {
       return FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
     } catch (IllegalArgumentException | UnsupportedOperationException e) {
-      throw new IOException("[" + target + "] lies in an archive or on another file system on which outputs cannot be made whole or not at all", e);
+      throw new IOException("[" + target
+          + "] lies in an archive or on another file system on which outputs cannot be made whole or not at all", e);
     }
   }
 

@@ -1,0 +1,90 @@
+package io.portllm.internal.patch;
+
+import io.portllm.DType;
+import io.portllm.Delta;
+import io.portllm.IncompatibleModelException;
+import io.portllm.Merger;
+import io.portllm.Mismatch;
+import io.portllm.Rounding;
+import io.portllm.Tensor;
+import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.text.Names;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.List;
+
+/**
+ * The values of an additive change that depends on no weights, in float32 as {@link Merger} defines them. Safe for use by many threads.
+ */
+public final class DeltaValues {
+  /** Elements read at a time. */
+  private static final int RUN = 1 << 16;
+
+  private static final byte[] ZEROS = new byte[4 * RUN];
+
+  private final String tensor;
+  private final Delta delta;
+  private final Shared shared;
+
+  /** What the changes of one patch share: factors in use, and buffers. */
+  public static final class Shared {
+    private final Factors factors = new Factors();
+    private final DirectBuffers buffers = new DirectBuffers(RUN * 8);
+  }
+
+  /**
+   * The values of {@code delta}.
+   *
+   * @param tensor the tensor's name, for messages
+   * @throws IllegalStateException if the change replaces weights or depends on those of the new base
+   */
+  public DeltaValues(String tensor, Delta delta, Shared shared) {
+    this.tensor = tensor;
+    this.delta = delta;
+    this.shared = shared;
+    if (!delta.isAdditive()) {
+      throw new IllegalStateException(
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; extract the patch against its base to get a difference");
+    }
+    for (Delta.Term term : Terms.of(delta)) {
+      if (term.delta() instanceof Delta.Computed computed && computed.change().dependsOnWeights() && computed.frozenOn().isEmpty()) {
+        throw new IllegalStateException(
+            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; freeze it on its base");
+      }
+    }
+  }
+
+  /** The tensors that are read. */
+  public List<Tensor> inputs() {
+    return DeltaTensors.of(delta);
+  }
+
+  /**
+   * Reads changes; past the end of the change they are zero.
+   *
+   * @param first the first element, counted from the start of the tensor
+   * @param target receives {@code count} values from index 0
+   * @throws IncompatibleModelException if a change is infinite or NaN
+   */
+  public void read(long first, int count, float[] target) throws IOException {
+    for (int done = 0; done < count; done += RUN) {
+      run(first + done, Math.min(RUN, count - done), target, done);
+    }
+  }
+
+  private void run(long first, int count, float[] target, int at) throws IOException {
+    ByteBuffer bytes = shared.buffers.lend(4 * count);
+    try (Operands operands = new Operands(shared.factors, shared.buffers)) {
+      bytes.put(0, ZEROS, 0, 4 * count);
+      Rounding rounding = Merger.scalar().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
+      if (rounding.nonFinite() > 0) {
+        throw new IncompatibleModelException(
+            "the patches cannot be combined",
+            List.of(Mismatch.of(tensor, rounding.nonFinite() + " changes are infinite or NaN among elements " + first + " to " + (first + count - 1))));
+      }
+      bytes.asFloatBuffer().get(0, target, at, count);
+    } finally {
+      shared.buffers.takeBack(bytes);
+    }
+  }
+}
