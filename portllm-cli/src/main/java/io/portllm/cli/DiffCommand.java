@@ -1,9 +1,12 @@
 package io.portllm.cli;
 
+import io.portllm.Patch;
+import io.portllm.extract.Extract;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,6 +27,7 @@ final class DiffCommand implements Callable<Integer> {
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -31,11 +35,13 @@ final class DiffCommand implements Callable<Integer> {
     return fineTuned.with(
         common.mergeOptions(),
         patch -> {
+          Optional<Extract> extract = rankOptions.extract(patchOptions.on(patch), common);
           WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
+            Patch written = extract.map(Extract::patch).orElseGet(() -> patchOptions.on(patch));
+            report = PatchFile.write(written, output, common.writeOptions(progress));
           }
-          Reports.print(spec.commandLine().getOut(), report, common.json);
+          Reports.print(spec.commandLine().getOut(), report, extract, common.json);
           return 0;
         });
   }

@@ -14,7 +14,7 @@ import picocli.CommandLine.Command;
 @Command(
     name = "portllm",
     description = "Ports a fine-tune of a language model to a newer release of that model.",
-    subcommands = {PortCommand.class, DiffCommand.class, ApplyCommand.class, InfoCommand.class, DemoCommand.class},
+    subcommands = {PortCommand.class, DiffCommand.class, ApplyCommand.class, ExportCommand.class, InfoCommand.class, DemoCommand.class},
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = Main.Version.class,
     mixinStandardHelpOptions = true,
