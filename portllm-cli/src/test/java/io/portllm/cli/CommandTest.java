@@ -11,6 +11,9 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.net.URISyntaxException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -279,5 +282,62 @@ class CommandTest {
         "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(),
         result.err());
     assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
+  }
+
+  @Test
+  void adapterThatDependsOnItsBaseIsPortedUnderThePolicyThatIsNamed() throws IOException {
+    Path adapter = scalingAdapter();
+    Path patch = folder.resolve("scaled.patch.safetensors");
+    List<Object> port = List.of("port", "--adapter", adapter, "--base", model("v1"), "--onto", model("v2"));
+
+    assertEquals(0, run(with(port, "-o", folder.resolve("frozen"))).exitCode());
+    assertEquals(0, run(with(port, "-o", folder.resolve("named"), "--base-dependent", "freeze")).exitCode());
+    assertEquals(0, run(with(port, "-o", folder.resolve("anew"), "--base-dependent", "evaluate")).exitCode());
+    assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch).exitCode());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("saved")).exitCode());
+
+    assertArrayEquals(weights("frozen"), weights("named"));
+    assertArrayEquals(weights("frozen"), weights("saved"));
+    assertFalse(Arrays.equals(weights("frozen"), weights("anew")));
+  }
+
+  @Test
+  void policyThatCannotBeFollowedIsRefusedInOneLineThatNamesTheOption() throws IOException {
+    Path adapter = scalingAdapter();
+    Path patch = folder.resolve("scaled.patch.safetensors");
+
+    Result saved = run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch, "--base-dependent", "evaluate");
+    assertEquals(1, saved.exitCode());
+    assertOneLine(saved.err());
+    assertTrue(saved.err().contains("--base-dependent freeze"), saved.err());
+    assertFalse(Files.exists(patch));
+
+    Result baseless = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"));
+    assertEquals(1, baseless.exitCode());
+    assertOneLine(baseless.err());
+    assertTrue(baseless.err().contains("give its base"), baseless.err());
+
+    Result unknown = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"), "--base-dependent", "guess");
+    assertEquals(2, unknown.exitCode());
+    assertTrue(unknown.err().contains("must be freeze or evaluate but was 'guess'"), unknown.err());
+  }
+
+  private static Object[] with(List<Object> arguments, Object... more) {
+    return Stream.concat(arguments.stream(), Arrays.stream(more)).toArray();
+  }
+
+  /** An IA3 adapter that multiplies the 128 outputs of one layer by numbers around 1. */
+  private Path scalingAdapter() throws IOException {
+    Path adapter = Files.createDirectory(folder.resolve("scaling"));
+    Files.writeString(adapter.resolve("adapter_config.json"), "{\"peft_type\": \"IA3\", \"feedforward_modules\": []}");
+    String header =
+        "{\"base_model.model.model.layers.0.self_attn.q_proj.ia3_l\":{\"dtype\":\"F32\",\"shape\":[128,1],\"data_offsets\":[0,512]}}";
+    ByteBuffer file = ByteBuffer.allocate(8 + header.length() + 512).order(ByteOrder.LITTLE_ENDIAN);
+    file.putLong(header.length()).put(header.getBytes(StandardCharsets.US_ASCII));
+    for (int output = 0; output < 128; output++) {
+      file.putFloat(1 + 0.01f * (output % 16));
+    }
+    Files.write(adapter.resolve("adapter_model.safetensors"), file.array());
+    return adapter;
   }
 }

@@ -22,7 +22,8 @@ import java.util.Optional;
  * A PEFT adapter folder: {@code adapter_config.json} and {@code adapter_model.safetensors}.
  *
  * <p>Read are LoRA adapters (arXiv 2106.09685) of linear, convolution and embedding layers, with per-layer ranks and alphas, rsLoRA,
- * {@code fan_in_fan_out}, biases, modules saved whole and trained token rows. Every other kind is refused by name.
+ * {@code fan_in_fan_out}, biases, modules saved whole and trained token rows, with DoRA or without; and the
+ * kinds that {@code docs/reference/adapters.md} lists. Every other kind is refused by name.
  *
  * <p>Immutable, and safe for use by many threads until closed.
  */

@@ -485,7 +485,9 @@ public final class AdapterContents {
 
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
-    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, copies));
+    Map<String, Tensor> stored = new TreeMap<>(saved);
+    stored.putAll(copies);
+    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
   }
 
   private Map<String, Delta> unsettled(AdapterBase base) throws IOException {

@@ -19,27 +19,27 @@ import java.util.TreeMap;
 final class Dependence {
   private final String adapter;
   private final AdapterBase base;
-  private final Map<String, Tensor> copies;
+  private final Map<String, Tensor> stored;
   private final List<Mismatch> mismatches = new ArrayList<>();
 
-  private Dependence(String adapter, AdapterBase base, Map<String, Tensor> copies) {
+  private Dependence(String adapter, AdapterBase base, Map<String, Tensor> stored) {
     this.adapter = adapter;
     this.base = base;
-    this.copies = copies;
+    this.stored = stored;
   }
 
   /**
    * The changes under the policy of {@code base}: frozen on its weights, or left to be made of the new base's.
    *
    * @param adapter the adapter's name, for messages
-   * @param copies weights of the base that the adapter stores beside its factors; they are what the factors were trained on
+   * @param stored weights that the adapter stores whole beside its factors, which are then what the factors change
    * @throws IncompatibleModelException if a change cannot be frozen
    */
-  static Map<String, Delta> settle(String adapter, Map<String, Delta> changes, AdapterBase base, Map<String, Tensor> copies) {
+  static Map<String, Delta> settle(String adapter, Map<String, Delta> changes, AdapterBase base, Map<String, Tensor> stored) {
     if (base.policy() == BasePolicy.EVALUATE_ANEW) {
       return changes;
     }
-    Dependence dependence = new Dependence(adapter, base, copies);
+    Dependence dependence = new Dependence(adapter, base, stored);
     Map<String, Delta> settled = new TreeMap<>();
     changes.forEach((name, delta) -> settled.put(name, dependence.freeze(name, delta)));
     dependence.refuse();
@@ -50,7 +50,7 @@ final class Dependence {
     if (!(delta instanceof Delta.Computed computed) || !computed.change().dependsOnWeights()) {
       return delta;
     }
-    Optional<Tensor> weights = Optional.ofNullable(copies.get(name)).or(() -> base.tensor(name));
+    Optional<Tensor> weights = Optional.ofNullable(stored.get(name)).or(() -> base.tensor(name));
     Optional<String> obstacle = obstacle(delta, weights);
     if (obstacle.isPresent()) {
       mismatches.add(Mismatch.of(name, obstacle.get()));

@@ -7,7 +7,7 @@ import io.portllm.io.internal.adapter.AdapterConfig;
 import java.io.IOException;
 import java.util.List;
 
-/** OFT (arXiv 2306.07280) as PEFT stores it since 0.16: the rotations of blocks of inputs, each as the upper half of a skew matrix. */
+/** OFT (arXiv 2306.07280), stored as {@code oft_R}: the rotations of blocks of inputs, each as the upper half of a skew matrix. */
 final class OftKind extends SizedByBase {
   private static final String LINEAR = "oft_R.weight";
   private static final String EMBEDDING = "oft_embedding_R.weight";
@@ -39,7 +39,7 @@ final class OftKind extends SizedByBase {
     return new Rotated(skews, block, shared, new BlockRotation.Form(terms(config), bound, embedding), kept);
   }
 
-  /** The two settings of the switch mean opposite rotations, and PEFT's default for it has changed: a file must tell. */
+  /** The two settings of the switch mean opposite rotations, so that a default would be a guess: a file must tell. */
   private static int terms(AdapterConfig config) throws IOException {
     if (config.text("use_cayley_neumann", "").isEmpty()) {
       throw config.malformed("AD-CONFIG", "use_cayley_neumann must be true or false, which mean opposite rotations, but is missing");
