@@ -67,13 +67,18 @@ public final class ParameterLora {
   private static List<String> names(AdapterConfig config, String module) {
     List<String> names = new ArrayList<>();
     for (String target : config.texts("target_parameters")) {
-      int dot = target.lastIndexOf('.');
-      String owner = dot < 0 ? "experts" : target.substring(0, dot);
-      if (module.equals(owner) || module.endsWith("." + owner)) {
-        names.add(target.substring(dot + 1));
+      if (owns(module, target)) {
+        names.add(target.substring(target.lastIndexOf('.') + 1));
       }
     }
     return names.stream().distinct().sorted(Comparator.comparing(ORDER::indexOf)).toList();
+  }
+
+  /** Whether a module has the parameter of this name; a name without a module is taken for one of experts. */
+  private static boolean owns(String module, String target) {
+    int dot = target.lastIndexOf('.');
+    String owner = dot < 0 ? "experts" : target.substring(0, dot);
+    return module.equals(owner) || module.endsWith("." + owner);
   }
 
   /**
@@ -97,7 +102,14 @@ public final class ParameterLora {
 
   /** Refuses factors that contradict each other or the configuration. */
   public static void check(AdapterTensors tensors) throws IOException {
-    new ParameterLora(tensors, null).parameters();
+    Map<String, List<Parameter>> parameters = new ParameterLora(tensors, null).parameters();
+    for (String target : tensors.config().texts("target_parameters")) {
+      boolean found = parameters.keySet().stream().anyMatch(module -> owns(module, target));
+      if (!found) {
+        throw tensors.malformed(
+            "AD-TARGET", "holds no factors of the parameter " + Names.quote(target) + ", which target_parameters names");
+      }
+    }
   }
 
   private Map<String, List<Parameter>> parameters() throws IOException {
