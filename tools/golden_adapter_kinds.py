@@ -4,9 +4,9 @@ usage: golden_adapter_kinds.py SHARED OUT
   SHARED  the folder with adapters of each kind and their bases (peft)
   OUT     portllm-io/src/test/resources/golden
 
-Writes OUT/adapters/NAME (adapters of forms that SHARED lacks, with the weights that merge_and_unload() changed), OUT/adapters/parts
-and OUT/adapters/mixtral-fused (bases that SHARED lacks), OUT/torch-random.json (numbers of torch's generator) and, beside the library's sources, wavelets.txt. Copies
-those of SHARED's adapters that the tests use, and their bases, to OUT/peft.
+Writes OUT/adapters/NAME (adapters of forms that SHARED lacks, with the weights that merge_and_unload() changed), OUT/adapters/parts and
+OUT/adapters/mixtral-fused (bases that SHARED lacks), OUT/torch-random.json (numbers of torch's generator) and, beside the library's sources,
+wavelets.txt. Copies those of SHARED's adapters that the tests use, and their bases, to OUT/peft.
 
 The same versions give the same bytes. Peak memory is 2 GB, for the longest permutation.
 """
@@ -53,35 +53,51 @@ class Parts(torch.nn.Module):
 
 
 CASES = {
-    "adalora-gpt2": ("gpt2-base-1", lambda: peft.AdaLoraConfig(init_r=3, target_r=2, lora_alpha=7, total_step=10, target_modules=GPT2, fan_in_fan_out=True)),
-    "fourierft-gpt2": ("gpt2-base-1", lambda: peft.FourierFTConfig(n_frequency=50, scaling=100.0, target_modules=GPT2, fan_in_fan_out=True)),
-    "fourierft-wide": ("llama-base-1", lambda: peft.FourierFTConfig(n_frequency=60, scaling=90.0, random_loc_seed=5, target_modules=WIDE, n_frequency_pattern={"v_proj": 9})),
-    "gralora-gpt2": ("gpt2-base-1", lambda: peft.GraloraConfig(r=6, alpha=5, gralora_k=3, hybrid_r=2, target_modules=GPT2, fan_in_fan_out=True)),
+    "adalora-gpt2": ("gpt2-base-1", lambda: peft.AdaLoraConfig(init_r=3, target_r=2, lora_alpha=7, total_step=10, target_modules=GPT2,
+        fan_in_fan_out=True)),
+    "fourierft-gpt2": ("gpt2-base-1", lambda: peft.FourierFTConfig(n_frequency=50, scaling=100.0, target_modules=GPT2,
+        fan_in_fan_out=True)),
+    "fourierft-wide": ("llama-base-1", lambda: peft.FourierFTConfig(n_frequency=60, scaling=90.0, random_loc_seed=5, target_modules=WIDE,
+        n_frequency_pattern={"v_proj": 9})),
+    "gralora-gpt2": ("gpt2-base-1", lambda: peft.GraloraConfig(r=6, alpha=5, gralora_k=3, hybrid_r=2, target_modules=GPT2,
+        fan_in_fan_out=True)),
     "gralora-hybrid": ("llama-base-1", lambda: peft.GraloraConfig(r=8, alpha=12, gralora_k=4, hybrid_r=3, target_modules=WIDE)),
-    "lora-experts": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, target_modules=["odd"], target_parameters=["plain.experts.down_proj", "plain.experts.gate_up_proj"], rank_pattern={"experts.down_proj": 3}, alpha_pattern={"gate_up_proj": 5})),
-    "lora-experts-turned": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, use_rslora=True, target_modules=[], target_parameters=["turned.experts.gate_up_proj", "turned.experts.down_proj"])),
+    "lora-experts": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, target_modules=["odd"],
+        target_parameters=["plain.experts.down_proj", "plain.experts.gate_up_proj"], rank_pattern={"experts.down_proj": 3},
+        alpha_pattern={"gate_up_proj": 5})),
+    "lora-experts-turned": ("parts", lambda: peft.LoraConfig(r=2, lora_alpha=6, use_rslora=True, target_modules=[],
+        target_parameters=["turned.experts.gate_up_proj", "turned.experts.down_proj"])),
     "loha-conv": ("parts", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"], use_effective_conv2d=True)),
     "loha-conv-flat": ("parts", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=["conv", "line"])),
-    "loha-patterns": ("llama-base-1", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=WIDE, rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 9})),
+    "loha-patterns": ("llama-base-1", lambda: peft.LoHaConfig(r=3, alpha=5, target_modules=WIDE, rank_pattern={"q_proj": 2},
+        alpha_pattern={"v_proj": 9})),
     "lokr-conv": ("parts", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv"], use_effective_conv2d=True)),
     "lokr-conv-flat": ("parts", lambda: peft.LoKrConfig(r=1, alpha=3, target_modules=["conv", "line"])),
     "lokr-conv-whole": ("parts", lambda: peft.LoKrConfig(r=9, alpha=3, target_modules=["conv"])),
-    "lokr-factor": ("llama-base-1", lambda: peft.LoKrConfig(r=2, alpha=3, target_modules=WIDE, decompose_factor=4, rank_pattern={"q_proj": 3})),
+    "lokr-factor": ("llama-base-1", lambda: peft.LoKrConfig(r=2, alpha=3, target_modules=WIDE, decompose_factor=4,
+        rank_pattern={"q_proj": 3})),
     "miss-bat": ("llama-base-1", lambda: peft.MissConfig(r=8, init_weights="bat", target_modules=WIDE)),
     "miss-mini": ("llama-base-1", lambda: peft.MissConfig(r=7, mini_r=8, init_weights="mini", target_modules=WIDE)),
     "miss-rest": ("llama-base-1", lambda: peft.MissConfig(r=7, target_modules=WIDE)),
     "osf-ranks": ("llama-base-1", lambda: peft.OSFConfig(effective_rank=20, target_modules=WIDE)),
-    "randlora-gpt2": ("gpt2-base-1", lambda: peft.RandLoraConfig(r=5, randlora_alpha=90, target_modules=GPT2, fan_in_fan_out=True, save_projection=False)),
-    "randlora-seed": ("llama-base-1", lambda: peft.RandLoraConfig(r=6, randlora_alpha=90, target_modules=WIDE, save_projection=False, projection_prng_key=11)),
-    "randlora-sparse": ("llama-base-1", lambda: peft.RandLoraConfig(r=8, randlora_alpha=90, target_modules=WIDE, save_projection=False, sparse=True)),
-    "randlora-very-sparse": ("llama-base-1", lambda: peft.RandLoraConfig(r=8, randlora_alpha=90, target_modules=WIDE, save_projection=False, very_sparse=True)),
+    "randlora-gpt2": ("gpt2-base-1", lambda: peft.RandLoraConfig(r=5, randlora_alpha=90, target_modules=GPT2, fan_in_fan_out=True,
+        save_projection=False)),
+    "randlora-seed": ("llama-base-1", lambda: peft.RandLoraConfig(r=6, randlora_alpha=90, target_modules=WIDE, save_projection=False,
+        projection_prng_key=11)),
+    "randlora-sparse": ("llama-base-1", lambda: peft.RandLoraConfig(r=8, randlora_alpha=90, target_modules=WIDE, save_projection=False,
+        sparse=True)),
+    "randlora-very-sparse": ("llama-base-1", lambda: peft.RandLoraConfig(r=8, randlora_alpha=90, target_modules=WIDE, save_projection=False,
+        very_sparse=True)),
     "randlora-wide": ("llama-base-1", lambda: peft.RandLoraConfig(r=6, randlora_alpha=90, target_modules=WIDE, save_projection=True)),
-    "vera-gpt2": ("gpt2-base-1", lambda: peft.VeraConfig(r=6, target_modules=GPT2, fan_in_fan_out=True, save_projection=False, projection_prng_key=3)),
+    "vera-gpt2": ("gpt2-base-1", lambda: peft.VeraConfig(r=6, target_modules=GPT2, fan_in_fan_out=True, save_projection=False,
+        projection_prng_key=3)),
     "vera-seed": ("llama-base-1", lambda: peft.VeraConfig(r=6, target_modules=WIDE, save_projection=False, projection_prng_key=42)),
     "waveft-db3": ("llama-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=WIDE, wavelet_family="db3", random_loc_seed=3)),
     "waveft-direct": ("llama-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=WIDE, use_idwt=False)),
-    "waveft-gpt2": ("gpt2-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=GPT2, wavelet_family="sym2", fan_in_fan_out=True)),
-    "waveft-proportional": ("parts", lambda: peft.WaveFTConfig(n_frequency=20, target_modules=["odd", "even"], wavelet_family="db2", proportional_parameters=True)),
+    "waveft-gpt2": ("gpt2-base-1", lambda: peft.WaveFTConfig(n_frequency=60, target_modules=GPT2, wavelet_family="sym2",
+        fan_in_fan_out=True)),
+    "waveft-proportional": ("parts", lambda: peft.WaveFTConfig(n_frequency=20, target_modules=["odd", "even"], wavelet_family="db2",
+        proportional_parameters=True)),
 }
 
 

@@ -39,8 +39,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Adapters of the kinds whose change is the same on every base (and of MiSS and OSF), ported onto their own base, give the weights that PEFT 0.21.0's
- * {@code merge_and_unload()} gave in float32. {@code tools/golden_adapter_kinds.py} made those under {@code adapters}.
+ * Adapters of the kinds whose change is the same on every base (and of MiSS and OSF), ported onto their own base, give the weights that
+ * PEFT 0.21.0's {@code merge_and_unload()} gave in float32. {@code tools/golden_adapter_kinds.py} made those under {@code adapters}.
  */
 class AdapterKindsGoldenTest {
   /** PEFT's products add up in another order. */
@@ -51,7 +51,8 @@ class AdapterKindsGoldenTest {
 
   private static final List<String> KINDS =
       List.of(
-          "adalora", "c3a", "fourierft", "gralora", "ln_tuning", "loha", "lokr", "lokr_both", "miss", "osf", "randlora", "shira", "vera", "waveft");
+          "adalora", "c3a", "fourierft", "gralora", "ln_tuning", "loha", "lokr", "lokr_both", "miss", "osf", "randlora", "shira", "vera",
+              "waveft");
 
   private static final List<String> BASES = List.of("llama-base-1", "gpt2-base-1", "parts");
 
@@ -213,7 +214,8 @@ class AdapterKindsGoldenTest {
     boolean down = name.group(3).equals("2");
     TensorInfo stack = stacks.find(name.group(1) + "mlp.experts." + (down ? "down_proj" : "gate_up_proj")).orElseThrow();
     int place = Integer.parseInt(name.group(2)) * (down ? 1 : 2) + (name.group(3).equals("3") ? 1 : 0);
-    return Optional.of(Goldens.bytes(stacks, stack).slice((int) (place * tensor.bytes()), (int) tensor.bytes()).order(ByteOrder.LITTLE_ENDIAN));
+    return Optional.of(Goldens.bytes(stacks, stack).slice((int) (place * tensor.bytes()),
+        (int) tensor.bytes()).order(ByteOrder.LITTLE_ENDIAN));
   }
 
   @Test
@@ -298,7 +300,8 @@ class AdapterKindsGoldenTest {
               assertEquals(
                   -1,
                   Files.mismatch(
-                      shared.resolve(kind).resolve("adapter_model.safetensors"), Goldens.path("peft/" + kind).resolve("adapter_model.safetensors")),
+                      shared.resolve(kind).resolve("adapter_model.safetensors"), Goldens.path("peft/"
+                          + kind).resolve("adapter_model.safetensors")),
                   kind + " is the shared one"));
     }
     assertAll(checks);

@@ -104,7 +104,8 @@ public final class AdapterConfig {
     }
     if (!kind.equals("LORA") && AdapterKinds.named(kind).isEmpty()) {
       throw malformed(
-          "AD-TYPE", "is an adapter of kind " + Names.quote(kind) + "; only LORA, " + String.join(", ", AdapterKinds.names()) + " are read");
+          "AD-TYPE", "is an adapter of kind " + Names.quote(kind) + "; only LORA, " + String.join(", ", AdapterKinds.names())
+              + " are read");
     }
     if (!kind.endsWith("LORA")) {
       return;
@@ -124,13 +125,15 @@ public final class AdapterConfig {
     if (MUTATING.stream().anyMatch(name::startsWith)) {
       throw malformed(
           "AD-TYPE",
-          "was initialised by " + Names.quote(name) + ", which took weights out of the base, so that it fits no other: convert it to plain LoRA by "
+          "was initialised by " + Names.quote(name)
+              + ", which took weights out of the base, so that it fits no other: convert it to plain LoRA by "
               + "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=FOLDER), FOLDER being the adapter saved before its training");
     }
     if (name.startsWith("loftq")) {
       throw malformed(
           "AD-TYPE",
-          "was initialised by " + Names.quote(name) + ", which corrects the rounding of one quantised base, and PEFT does not convert it to plain LoRA");
+          "was initialised by " + Names.quote(name)
+              + ", which corrects the rounding of one quantised base, and PEFT does not convert it to plain LoRA");
     }
   }
 
@@ -196,7 +199,8 @@ public final class AdapterConfig {
 
   private double finite(String field, JsonNode value) throws MalformedModelException {
     if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
-      throw malformed("AD-CONFIG", field + " must be a finite number but is " + (value == null ? "missing" : Names.quote(value.toString())));
+      throw malformed("AD-CONFIG", field + " must be a finite number but is " + (value == null ? "missing"
+          : Names.quote(value.toString())));
     }
     return value.doubleValue();
   }

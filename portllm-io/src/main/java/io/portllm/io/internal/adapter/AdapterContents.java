@@ -34,8 +34,9 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so on.
- * LoRA is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token rows) is here.
+ * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so
+ * on. LoRA is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token
+ * rows) is here.
  */
 public final class AdapterContents {
   private static final String ROOT = "base_model.";
@@ -340,7 +341,8 @@ public final class AdapterContents {
       long outputs = factor.getValue().info().shape().rows();
       if (magnitude != null && magnitude.info().elements() != outputs) {
         throw malformed(
-            "AD-SHAPE", "module " + Names.quote(module) + " has " + outputs + " outputs but a lora_magnitude_vector of " + magnitude.info().shape());
+            "AD-SHAPE", "module " + Names.quote(module) + " has " + outputs + " outputs but a lora_magnitude_vector of "
+                + magnitude.info().shape());
       }
     }
     for (String module : magnitudes.keySet()) {
@@ -511,7 +513,8 @@ public final class AdapterContents {
         }
       }
       if (!mismatches.isEmpty()) {
-        String what = base.model().map(model -> " does not fit the base " + Names.quote(model.name())).orElse(" cannot be applied without its base");
+        String what = base.model().map(model -> " does not fit the base "
+            + Names.quote(model.name())).orElse(" cannot be applied without its base");
         throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + what, mismatches);
       }
     }
@@ -531,7 +534,8 @@ public final class AdapterContents {
     DoraChanges dora = new DoraChanges();
     Map<String, Delta> deltas = new TreeMap<>();
     products.forEach(
-        (module, product) -> deltas.put(module + ".weight", magnitudes.containsKey(module) ? dora.of(product, magnitudes.get(module)) : product));
+        (module, product) -> deltas.put(module + ".weight", magnitudes.containsKey(module) ? dora.of(product, magnitudes.get(module))
+            : product));
     for (Map.Entry<String, Tensor> entry : loraBiases.entrySet()) {
       String module = entry.getKey();
       deltas.put(module + ".bias", new Delta.Sum(List.of(new Delta.Term(config.scale(module), new Delta.Dense(entry.getValue())))));

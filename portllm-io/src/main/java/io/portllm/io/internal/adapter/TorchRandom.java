@@ -4,8 +4,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The numbers that {@code torch.Generator(device="cpu")} gives from a seed: the Mersenne Twister MT19937, and what torch makes of its output.
- * Adapters that store a seed in place of random tensors need the same numbers. Not safe for use by several threads.
+ * The numbers that {@code torch.Generator(device="cpu")} gives from a seed: the Mersenne Twister MT19937, and what torch makes of its
+ * output. Adapters that store a seed in place of random tensors need the same numbers. Not safe for use by several threads.
  */
 public final class TorchRandom {
   private static final int STATE = 624;

@@ -9,8 +9,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A kind of adapter: the tensors that it stores for a module, and the change of weights that they mean. A new kind is a class that implements
- * this, and a line in {@link AdapterKinds}.
+ * A kind of adapter: the tensors that it stores for a module, and the change of weights that they mean. A new kind is a class that
+ * implements this, and a line in {@link AdapterKinds}.
  *
  * <p>Stateless. Weights saved whole, biases and token rows, which most kinds may have too, are no part of it.
  */
@@ -29,9 +29,9 @@ public interface AdapterKind {
   }
 
   /**
-   * Why {@link #deltas} cannot do without the base, as the end of a sentence about a tensor, such as {@code "is changed by an amount that …"}. If
-   * there is such a reason, {@link #deltas} is called with a base that has a weight for each module, of an arithmetic type, and else it may be
-   * called without.
+   * Why {@link #deltas} cannot do without the base, as the end of a sentence about a tensor, such as {@code "is changed by an amount that
+   * …"}. If there is such a reason, {@link #deltas} is called with a base that has a weight for each module, of an arithmetic type, and
+   * else it may be called without.
    */
   default Optional<String> needsBase(AdapterTensors tensors) throws IOException {
     return Optional.empty();
@@ -42,8 +42,8 @@ public interface AdapterKind {
    *
    * <p>{@link Delta.Replacement} stands for a weight saved whole, which counts as its difference from the base's where the base is at hand.
    *
-   * @throws MalformedModelException if the tensors contradict each other or the configuration; also when the adapter is opened, unless the base is
-   *     needed
+   * @throws MalformedModelException if the tensors contradict each other or the configuration; also when the adapter is opened, unless the
+   *     base is needed
    * @throws IncompatibleModelException if they contradict the base
    */
   Map<String, Delta> deltas(AdapterTensors tensors, AdapterBase base) throws IOException;

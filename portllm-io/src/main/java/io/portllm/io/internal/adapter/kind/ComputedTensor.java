@@ -67,7 +67,8 @@ final class ComputedTensor implements ModelVersion {
   @Override
   public void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
     if (!tensor.equals(info) || offset < 0 || offset + destination.remaining() > 4 * info.elements()) {
-      throw new IllegalArgumentException("bytes " + offset + " to " + (offset + destination.remaining()) + " do not lie in " + Names.quote(tensor.name()));
+      throw new IllegalArgumentException("bytes " + offset + " to " + (offset + destination.remaining()) + " do not lie in "
+          + Names.quote(tensor.name()));
     }
     long columns = values.rowLength();
     long at = offset / 4;

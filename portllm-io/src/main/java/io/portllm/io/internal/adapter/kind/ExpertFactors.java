@@ -5,8 +5,8 @@ import io.portllm.Tensor;
 import java.io.IOException;
 
 /**
- * The factors of LoRA on a stack of matrices, one for each expert. In A the experts come one after the other, each with all its ranks; in B the
- * ranks come one after the other, each with all experts.
+ * The factors of LoRA on a stack of matrices, one for each expert. In A the experts come one after the other, each with all its ranks; in B
+ * the ranks come one after the other, each with all experts.
  *
  * @param a (experts · rank) × in
  * @param b out × (rank · experts)

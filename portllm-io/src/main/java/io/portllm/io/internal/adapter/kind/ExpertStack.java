@@ -60,7 +60,8 @@ final class ExpertStack extends AdditiveChange {
 
   /** rank × columns. */
   private float[] right(int expert) throws IOException {
-    return transposed ? turned(Numbers.all(factors.b(expert, 0, factors.out())), factors.rank()) : Numbers.all(factors.a(expert, 0, factors.in()));
+    return transposed ? turned(Numbers.all(factors.b(expert, 0, factors.out())), factors.rank()) : Numbers.all(factors.a(expert, 0,
+        factors.in()));
   }
 
   /** rows × rank. */

@@ -38,7 +38,8 @@ final class Frequencies {
     if (shape.rank() != 2 || count > shape.elements()) {
       throw module.shape(part + " has " + count + " numbers, but the weight is " + shape + " in the base");
     }
-    long[] places = drawn.computeIfAbsent(new Draw(shape.elements(), count), draw -> new TorchRandom(seed).permutation(draw.elements(), draw.count()));
+    long[] places = drawn.computeIfAbsent(new Draw(shape.elements(), count), draw -> new TorchRandom(seed).permutation(draw.elements(),
+        draw.count()));
     long in = transposed ? shape.rows() : shape.columns();
     int[] outputs = new int[count];
     int[] inputs = new int[count];

@@ -12,8 +12,8 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * GraLoRA (arXiv 2505.20355): the weight is cut into k × k blocks, each with a product of rank r / k of its own, and alpha / (r + hybrid_r) for all;
- * the hybrid form adds a product over the whole weight.
+ * GraLoRA (arXiv 2505.20355): the weight is cut into k × k blocks, each with a product of rank r / k of its own, and alpha / (r + hybrid_r)
+ * for all; the hybrid form adds a product over the whole weight.
  */
 final class GraLoraKind implements AdapterKind {
   private static final String A = "gralora_A";

@@ -28,7 +28,8 @@ final class LohaKind implements AdapterKind {
       Matrix one = matrix(module, "hada_w1", "hada_t1", rank, kept);
       Matrix other = matrix(module, "hada_w2", "hada_t2", rank, kept);
       if (one.rows() != other.rows() || one.columns() != other.columns()) {
-        throw module.shape("the factors make " + one.rows() + " x " + one.columns() + " and " + other.rows() + " x " + other.columns() + " weights");
+        throw module.shape("the factors make " + one.rows() + " x " + one.columns() + " and " + other.rows() + " x " + other.columns()
+            + " weights");
       }
       Shape shape = base.shapeOf(module.weight(), convolution(module, "hada_t1", one.rows(), one.columns()));
       deltas.put(module.weight(), new Delta.Computed(new Hadamard(shape, one, other, scale), Optional.empty()));

@@ -9,7 +9,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/** LoKr (LyCORIS, arXiv 2309.14859): {@code alpha / r · w1 ⊗ w2}, each stored whole or as two factors, w2 of convolutions also in the CP form. */
+/**
+ * LoKr (LyCORIS, arXiv 2309.14859): {@code alpha / r · w1 ⊗ w2}, each stored whole or as two factors, w2 of convolutions also in the CP
+ * form.
+ */
 final class LokrKind implements AdapterKind {
   private static final List<String> PARTS =
       List.of("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2");

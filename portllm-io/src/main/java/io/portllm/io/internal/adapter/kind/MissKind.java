@@ -10,8 +10,8 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * MiSS (arXiv 2409.15371): one row of r numbers for each output, repeated along the inputs; in the mini form outputs share them too. A low-rank
- * change whose right factor is a pattern of ones. The bat form depends on the weights.
+ * MiSS (arXiv 2409.15371): one row of r numbers for each output, repeated along the inputs; in the mini form outputs share them too. A
+ * low-rank change whose right factor is a pattern of ones. The bat form depends on the weights.
  */
 final class MissKind implements AdapterKind {
   private static final String BLOCK = "miss_block";

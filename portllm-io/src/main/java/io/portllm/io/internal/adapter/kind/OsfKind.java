@@ -1,15 +1,18 @@
 package io.portllm.io.internal.adapter.kind;
 
-import io.portllm.RowChange;
+import io.portllm.Delta;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import java.io.IOException;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * OSF (arXiv 2504.07097): of the weight's singular values the lowest are replaced, with their vectors, by those that were trained.
  */
-final class OsfKind extends SizedByBase {
+final class OsfKind implements AdapterKind {
   private static final String U = "osf_svd_params.U_low";
   private static final String S = "osf_svd_params.S_low";
   private static final String V = "osf_svd_params.V_low";
@@ -20,36 +23,27 @@ final class OsfKind extends SizedByBase {
   }
 
   @Override
-  Factory read(AdapterTensors tensors, AdapterTensors.Module module, Kept kept) throws IOException {
-    long low = module.vector(S).info().elements();
-    Tensor u = module.matrixOfColumns(U, low);
-    Tensor v = module.matrixOfRows(V, low);
-    long out = u.info().shape().rows();
-    long in = v.info().shape().columns();
-    if (low > Math.min(out, in)) {
-      throw module.shape(S + " has " + low + " singular values, but weights of " + out + " x " + in + " have fewer");
+  public Map<String, Delta> deltas(AdapterTensors tensors, AdapterBase base) throws IOException {
+    Map<String, Delta> deltas = new TreeMap<>();
+    Kept kept = new Kept();
+    for (AdapterTensors.Module module : tensors.modules().values()) {
+      Tensor s = module.vector(S);
+      long low = s.info().elements();
+      Tensor u = module.matrixOfColumns(U, low);
+      Tensor v = module.matrixOfRows(V, low);
+      Shape weight = Shape.of(u.info().shape().rows(), v.info().shape().columns());
+      if (low > Math.min(weight.rows(), weight.columns())) {
+        throw module.shape(S + " has " + low + " singular values, but weights of " + weight + " have fewer");
+      }
+      deltas.put(module.weight(), new Delta.Computed(new LowestReplaced(weight, u, s, v, kept), Optional.empty()));
     }
-    return new Factory() {
-      @Override
-      public String expected() {
-        return Shape.of(out, in).toString();
-      }
-
-      @Override
-      public boolean fits(Shape weight) {
-        return weight.equals(Shape.of(out, in));
-      }
-
-      @Override
-      public RowChange change(Shape weight) {
-        return new LowestReplaced(weight, u, module.find(S).orElseThrow(), v, kept);
-      }
-    };
+    return deltas;
   }
 
   /**
-   * {@code U·diag(S)·V − (W − W·P)}, where P projects on the directions of the greatest singular values of W. These take a decomposition of the
-   * whole weight, done once for each weight and held with it in memory in float64; its time grows with the third power of the weight's size.
+   * {@code U·diag(S)·V − (W − W·P)}, where P projects on the directions of the greatest singular values of W. These take a decomposition of
+   * the whole weight, done once for each weight and held with it in memory in float64; its time grows with the third power of the weight's
+   * size.
    */
   private static final class LowestReplaced extends WeightChange {
     private final Tensor u;

@@ -17,8 +17,9 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * LoRA on parameters ({@code target_parameters}), which are mostly the stacked weights of experts. Where a module has several such parameters,
- * PEFT nests their factors, the first parameter innermost: {@code experts.base_layer.lora_A.weight} and {@code experts.lora_A.weight}.
+ * LoRA on parameters ({@code target_parameters}), which are mostly the stacked weights of experts. Where a module has several such
+ * parameters, PEFT nests their factors, the first parameter innermost: {@code experts.base_layer.lora_A.weight} and {@code
+ * experts.lora_A.weight}.
  *
  * <p>The base may hold each expert's weights apart, as files from before transformers 5 do; then each gets its own low-rank change.
  */
@@ -66,13 +67,18 @@ public final class ParameterLora {
   private static List<String> names(AdapterConfig config, String module) {
     List<String> names = new ArrayList<>();
     for (String target : config.texts("target_parameters")) {
-      int dot = target.lastIndexOf('.');
-      String owner = dot < 0 ? "experts" : target.substring(0, dot);
-      if (module.equals(owner) || module.endsWith("." + owner)) {
-        names.add(target.substring(dot + 1));
+      if (owns(module, target)) {
+        names.add(target.substring(target.lastIndexOf('.') + 1));
       }
     }
     return names.stream().distinct().sorted(Comparator.comparing(ORDER::indexOf)).toList();
+  }
+
+  /** Whether a module has the parameter of this name; a name without a module is taken for one of experts. */
+  private static boolean owns(String module, String target) {
+    int dot = target.lastIndexOf('.');
+    String owner = dot < 0 ? "experts" : target.substring(0, dot);
+    return module.equals(owner) || module.endsWith("." + owner);
   }
 
   /**
@@ -87,7 +93,8 @@ public final class ParameterLora {
       lora.change(module);
     }
     if (!lora.mismatches.isEmpty()) {
-      String what = base.model().map(model -> " does not fit the base " + Names.quote(model.name())).orElse(" cannot be applied without its base");
+      String what = base.model().map(model -> " does not fit the base "
+          + Names.quote(model.name())).orElse(" cannot be applied without its base");
       throw new IncompatibleModelException("the adapter " + Names.quote(adapter) + what, lora.mismatches);
     }
     return lora.deltas;
@@ -95,7 +102,14 @@ public final class ParameterLora {
 
   /** Refuses factors that contradict each other or the configuration. */
   public static void check(AdapterTensors tensors) throws IOException {
-    new ParameterLora(tensors, null).parameters();
+    Map<String, List<Parameter>> parameters = new ParameterLora(tensors, null).parameters();
+    for (String target : tensors.config().texts("target_parameters")) {
+      boolean found = parameters.keySet().stream().anyMatch(module -> owns(module, target));
+      if (!found) {
+        throw tensors.malformed(
+            "AD-TARGET", "holds no factors of the parameter " + Names.quote(target) + ", which target_parameters names");
+      }
+    }
   }
 
   private Map<String, List<Parameter>> parameters() throws IOException {
@@ -138,7 +152,8 @@ public final class ParameterLora {
 
   private void change(List<Parameter> module) throws IOException {
     if (base.model().isEmpty()) {
-      module.forEach(parameter -> mismatches.add(Mismatch.of(parameter.path(), "is changed by factors of which only the base tells the layout")));
+      module.forEach(parameter -> mismatches.add(Mismatch.of(parameter.path(),
+          "is changed by factors of which only the base tells the layout")));
       return;
     }
     // All parameters of a module are stored in x out, or none is.
@@ -153,7 +168,8 @@ public final class ParameterLora {
     }
     for (Parameter parameter : module) {
       if (transposed.isEmpty()) {
-        mismatches.add(Mismatch.of(parameter.path(), "is missing in the base, or a stack of square matrices that may be stored in x out or out x in"));
+        mismatches.add(Mismatch.of(parameter.path(),
+            "is missing in the base, or a stack of square matrices that may be stored in x out or out x in"));
       } else {
         change(parameter, transposed.get());
       }
@@ -212,13 +228,15 @@ public final class ParameterLora {
     } else if (whole.isPresent()) {
       // A stack of another shape than the base's is refused with all other tensors that do not fit.
       Shape stack = Shape.of(factors.experts(), one.rows(), one.columns());
-      deltas.put(parameter.path(), new Delta.Computed(new ExpertStack(stack, factors, parameter.scale(), transposed, kept), Optional.empty()));
+      deltas.put(parameter.path(), new Delta.Computed(new ExpertStack(stack, factors, parameter.scale(), transposed, kept),
+          Optional.empty()));
     } else {
       for (int expert = 0; expert < factors.experts(); expert++) {
         changeApart(parameter, transposed, one, expert);
       }
       List<String> further = apart(parameter, factors.experts());
-      further.forEach(name -> mismatches.add(Mismatch.of(name, "is in the base, but the adapter has factors of " + factors.experts() + " experts")));
+      further.forEach(name -> mismatches.add(Mismatch.of(name, "is in the base, but the adapter has factors of " + factors.experts()
+          + " experts")));
     }
   }
 
@@ -226,7 +244,8 @@ public final class ParameterLora {
     ExpertFactors factors = parameter.factors();
     List<String> names = apart(parameter, expert);
     if (names.isEmpty() || one.rows() % names.size() != 0) {
-      mismatches.add(Mismatch.of(parameter.path(), "has factors of " + factors.experts() + " experts of " + one + " weights, and expert " + expert + " of the base has others"));
+      mismatches.add(Mismatch.of(parameter.path(), "has factors of " + factors.experts() + " experts of " + one + " weights, and expert "
+          + expert + " of the base has others"));
       return;
     }
     long rows = one.rows() / names.size();

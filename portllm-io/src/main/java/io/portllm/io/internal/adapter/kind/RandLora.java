@@ -6,9 +6,9 @@ import java.io.IOException;
 import java.util.Arrays;
 
 /**
- * RandLoRA's change M, most × least, or its transpose. With n bases and rank r, {@code M[m, j] = scale · Σ_t B[m, t] · λ[k, b] · A[k, j] · γ[b, j]},
- * where t counts the bases of B before their ranks, t = base·r + rank, but the ranks of A before their bases, k = t / n and b = t % n: PEFT
- * flattens the two in these orders, and so pairs different bases.
+ * RandLoRA's change M, most × least, or its transpose. With n bases and rank r, {@code M[m, j] = scale · Σ_t B[m, t] · λ[k, b] · A[k, j] ·
+ * γ[b, j]}, where t counts the bases of B before their ranks, t = base·r + rank, but the ranks of A before their bases, k = t / n and b = t
+ * % n: PEFT flattens the two in these orders, and so pairs different bases.
  */
 final class RandLora extends AdditiveChange {
   private final boolean rowsOfB;

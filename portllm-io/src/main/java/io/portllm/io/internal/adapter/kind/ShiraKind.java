@@ -48,7 +48,8 @@ final class ShiraKind implements AdapterKind {
         throw module.shape(INDICES + " must be I32 or I64 but is " + type);
       }
       Shape shape = base.shape(module.weight());
-      deltas.put(module.weight(), new Delta.Computed(new Sparse(shape, values, indices, isSorted(module, indices, count, shape)), Optional.empty()));
+      deltas.put(module.weight(), new Delta.Computed(new Sparse(shape, values, indices, isSorted(module, indices, count, shape)),
+          Optional.empty()));
     }
     return deltas;
   }
@@ -63,7 +64,8 @@ final class ShiraKind implements AdapterKind {
         boolean isRow = first + i < count;
         long bound = isRow ? shape.rows() : shape.columns();
         if (block[i] < 0 || block[i] >= bound) {
-          throw module.shape(INDICES + " has " + block[i] + " for a " + (isRow ? "row" : "column") + " of a weight that is " + shape + " in the base");
+          throw module.shape(INDICES + " has " + block[i] + " for a " + (isRow ? "row" : "column") + " of a weight that is " + shape
+              + " in the base");
         }
         sorted &= !isRow || block[i] >= before;
         before = block[i];

@@ -11,8 +11,8 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * VeRA (arXiv 2310.11454): {@code diag(b)·B·diag(d)·A}, where all modules share the random B and A. These are stored, or made anew from their
- * seed; then they are held in memory, as large as the factors of one LoRA of that rank.
+ * VeRA (arXiv 2310.11454): {@code diag(b)·B·diag(d)·A}, where all modules share the random B and A. These are stored, or made anew from
+ * their seed; then they are held in memory, as large as the factors of one LoRA of that rank.
  */
 final class VeraKind implements AdapterKind {
   private static final String B = "vera_lambda_b";

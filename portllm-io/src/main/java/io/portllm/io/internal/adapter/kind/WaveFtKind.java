@@ -39,7 +39,8 @@ final class WaveFtKind implements AdapterKind {
     if (transform) {
       filter =
           Wavelets.named(family)
-              .orElseThrow(() -> tensors.config().malformed("AD-TYPE", "is an adapter of kind WAVEFT with the wavelet " + Names.quote(family) + ", which is not read"));
+              .orElseThrow(() -> tensors.config().malformed("AD-TYPE", "is an adapter of kind WAVEFT with the wavelet "
+                  + Names.quote(family) + ", which is not read"));
     }
     for (AdapterTensors.Module module : tensors.modules().values()) {
       Frequencies.Spectrum spectrum = frequencies.spectrum(module, SPECTRUM, base.shape(module.weight()), transposed);
@@ -76,7 +77,8 @@ final class WaveFtKind implements AdapterKind {
 
   /**
    * The transform. The spectrum lies in the middle of a matrix that is larger by what the filter consumes, and even; its quarters are the
-   * four bands. PEFT filters the columns of the upper right band by the low pass and its rows by the high pass, and the lower left the other way.
+   * four bands. PEFT filters the columns of the upper right band by the low pass and its rows by the high pass, and the lower left the
+   * other way.
    */
   private static final class Transformed extends AdditiveChange {
     private final Frequencies.Spectrum spectrum;
