@@ -38,7 +38,8 @@ public final class Patch {
     this.deltas = ImmutableSortedMap.copyOf(deltas);
     long exact = deltas.values().stream().filter(Delta.Exact.class::isInstance).count();
     if (exact != 0 && exact != deltas.size()) {
-      throw new IllegalArgumentException("a patch must change all its tensors exactly or none, but " + exact + " of " + deltas.size() + " are changed exactly");
+      throw new IllegalArgumentException(
+          "a patch must change all its tensors exactly or none, but " + exact + " of " + deltas.size() + " are changed exactly");
     }
     this.base = base;
     this.recipe = Objects.requireNonNull(recipe, "recipe");
@@ -169,7 +170,8 @@ public final class Patch {
    */
   public Patch plus(Patch other) {
     if (isExact() || other.isExact()) {
-      throw new IllegalStateException("an exact patch cannot be added to another: apply one to what the other makes, or extract patches that are not exact");
+      throw new IllegalStateException(
+          "an exact patch cannot be added to another: apply one to what the other makes, or extract patches that are not exact");
     }
     Map<String, Delta> sum = new TreeMap<>(deltas);
     other.deltas.forEach((name, delta) -> sum.merge(name, delta, (mine, theirs) -> Terms.add(name, mine, theirs)));

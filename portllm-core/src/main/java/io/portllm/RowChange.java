@@ -10,8 +10,16 @@ import java.util.List;
  * <p>Implementations are immutable and safe for use by many threads, and give the same bits whatever rows are asked for at a time.
  */
 public interface RowChange {
-  /** The shape of the weight, seen as a matrix of {@link Shape#rows} × {@link Shape#columns}. */
+  /** The shape of the weight. It is seen as a matrix whose rows have {@link #rowLength} elements. */
   Shape shape();
+
+  /**
+   * The elements of what counts as a row here: {@link Shape#columns}, or fewer where a weight of more than two dimensions is a stack of
+   * matrices and the change is computed by the rows of these. Divides {@link Shape#columns}.
+   */
+  default long rowLength() {
+    return shape().columns();
+  }
 
   /** Whether the change depends on the weights that it is added to. */
   boolean dependsOnWeights();
@@ -25,7 +33,7 @@ public interface RowChange {
    * @param fromRow the first row
    * @param toRow the row after the last
    * @param weights the weights that the change is added to, of {@link #shape}; not read unless {@link #dependsOnWeights}
-   * @param target receives (toRow − fromRow) × columns values, row-major, from index 0
+   * @param target receives (toRow − fromRow) × {@link #rowLength} values, row-major, from index 0
    */
   void compute(long fromRow, long toRow, Tensor weights, float[] target) throws IOException;
 }

@@ -55,7 +55,7 @@ final class ApplyCommand implements Callable<Integer> {
     }
     try (PeftAdapter adapter = PeftAdapter.open(patch)) {
       if (base == null) {
-        return apply(adapter.patch());
+        return apply(adapter.patch(common.mergeOptions()));
       }
       try (ModelVersion baseModel = Checkpoints.open(base)) {
         return apply(Patch.from(adapter, baseModel, common.mergeOptions()));

@@ -1,7 +1,9 @@
 package io.portllm.cli;
 
 import io.portllm.Allow;
+import io.portllm.BasePolicy;
 import io.portllm.MergeOptions;
+import io.portllm.extract.LowRankExtraction;
 import io.portllm.io.WriteOptions;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,8 +32,16 @@ final class CommonOptions {
       description = "Mismatches to let pass: missing-tensors, extra-tensors, other-shapes, other-vocabulary, other-dtypes, tied-embeddings, overflow.")
   private List<Allow> allow = new ArrayList<>();
 
+  @Option(
+      names = "--base-dependent",
+      paramLabel = "POLICY",
+      converter = BasePolicyConverter.class,
+      description = "How changes of adapters that depend on the weights (DoRA, IA3, OFT and kin) are ported: freeze adds what they were on the "
+          + "adapter's base, evaluate computes them on the new base. Default: freeze.")
+  private BasePolicy basePolicy = BasePolicy.FREEZE;
+
   MergeOptions mergeOptions() {
-    return MergeOptions.defaults().allow(allow.toArray(Allow[]::new));
+    return MergeOptions.defaults().allow(allow.toArray(Allow[]::new)).withBasePolicy(basePolicy);
   }
 
   WriteOptions writeOptions(ProgressLine progress) {
@@ -46,6 +56,12 @@ final class CommonOptions {
     return threads == null ? WriteOptions.defaults().threads() : WriteOptions.defaults().withThreads(threads).threads();
   }
 
+  /** {@code extraction} with the threads that are wanted, ended by an interrupt. */
+  LowRankExtraction with(LowRankExtraction extraction) {
+    LowRankExtraction stoppable = extraction.cancelledWhen(Interruption::isRequested);
+    return threads == null ? stoppable : stoppable.withThreads(threads);
+  }
+
   /** Reads the names that messages use, such as {@code other-vocabulary}. */
   static final class AllowConverter implements ITypeConverter<Allow> {
     @Override
@@ -57,6 +73,17 @@ final class CommonOptions {
               () ->
                   new TypeConversionException(
                       "must be one of " + Arrays.stream(Allow.values()).map(Allow::optionName).collect(Collectors.joining(", ")) + " but was '" + name + "'"));
+    }
+  }
+
+  /** Reads the names that messages use, {@code freeze} and {@code evaluate}. */
+  static final class BasePolicyConverter implements ITypeConverter<BasePolicy> {
+    @Override
+    public BasePolicy convert(String name) {
+      return Arrays.stream(BasePolicy.values())
+          .filter(policy -> policy.optionName().equals(name))
+          .findFirst()
+          .orElseThrow(() -> new TypeConversionException("must be freeze or evaluate but was '" + name + "'"));
     }
   }
 }

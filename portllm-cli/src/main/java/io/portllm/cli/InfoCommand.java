@@ -3,9 +3,11 @@ package io.portllm.cli;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.portllm.BasePolicy;
 import io.portllm.Delta;
 import io.portllm.Fingerprint;
 import io.portllm.IncompatibleModelException;
+import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.PatchBase;
@@ -65,7 +67,7 @@ final class InfoCommand implements Callable<Integer> {
 
   private void printAdapter() throws IOException {
     try (PeftAdapter adapter = PeftAdapter.open(path)) {
-      print("PEFT adapter", adapter.patch());
+      print("PEFT adapter", adapter.patch(MergeOptions.defaults().withBasePolicy(BasePolicy.EVALUATE_ANEW)));
     } catch (IncompatibleModelException e) {
       // Only its base tells what this adapter changes; what it stores can be told all the same.
       try (ModelVersion tensors = Checkpoints.open(path.resolve("adapter_model.safetensors"))) {

@@ -11,6 +11,9 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.net.URISyntaxException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -276,7 +279,8 @@ class CommandTest {
     Result result = run("undo", model("climbs-full"), "--patch", patch, "-o", folder.resolve("out"));
     assertEquals(1, result.exitCode());
     assertEquals(
-        "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(), result.err());
+        "portllm: the patch 'climbs-full - v1' is not exact, and only exact patches can be taken back" + System.lineSeparator(),
+        result.err());
     assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
   }
 
@@ -336,5 +340,124 @@ class CommandTest {
       assertEquals(2, compressed(patch, options.toArray()).exitCode(), options.toString());
     }
     assertFalse(Files.exists(patch));
+  }
+
+  @Test
+  void adapterThatDependsOnItsBaseIsPortedUnderThePolicyThatIsNamed() throws IOException {
+    Path adapter = scalingAdapter();
+    Path patch = folder.resolve("scaled.patch.safetensors");
+    List<Object> port = List.of("port", "--adapter", adapter, "--base", model("v1"), "--onto", model("v2"));
+
+    assertEquals(0, run(with(port, "-o", folder.resolve("frozen"))).exitCode());
+    assertEquals(0, run(with(port, "-o", folder.resolve("named"), "--base-dependent", "freeze")).exitCode());
+    assertEquals(0, run(with(port, "-o", folder.resolve("anew"), "--base-dependent", "evaluate")).exitCode());
+    assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch).exitCode());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("saved")).exitCode());
+
+    assertArrayEquals(weights("frozen"), weights("named"));
+    assertArrayEquals(weights("frozen"), weights("saved"));
+    assertFalse(Arrays.equals(weights("frozen"), weights("anew")));
+  }
+
+  @Test
+  void policyThatCannotBeFollowedIsRefusedInOneLineThatNamesTheOption() throws IOException {
+    Path adapter = scalingAdapter();
+    Path patch = folder.resolve("scaled.patch.safetensors");
+
+    Result saved = run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch, "--base-dependent", "evaluate");
+    assertEquals(1, saved.exitCode());
+    assertOneLine(saved.err());
+    assertTrue(saved.err().contains("--base-dependent freeze"), saved.err());
+    assertFalse(Files.exists(patch));
+
+    Result baseless = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"));
+    assertEquals(1, baseless.exitCode());
+    assertOneLine(baseless.err());
+    assertTrue(baseless.err().contains("give its base"), baseless.err());
+
+    Result unknown = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"), "--base-dependent", "guess");
+    assertEquals(2, unknown.exitCode());
+    assertTrue(unknown.err().contains("must be freeze or evaluate but was 'guess'"), unknown.err());
+  }
+
+  private static Object[] with(List<Object> arguments, Object... more) {
+    return Stream.concat(arguments.stream(), Arrays.stream(more)).toArray();
+  }
+
+  /** An IA3 adapter that multiplies the 128 outputs of one layer by numbers around 1. */
+  private Path scalingAdapter() throws IOException {
+    Path adapter = Files.createDirectory(folder.resolve("scaling"));
+    Files.writeString(adapter.resolve("adapter_config.json"), "{\"peft_type\": \"IA3\", \"feedforward_modules\": []}");
+    String header =
+        "{\"base_model.model.model.layers.0.self_attn.q_proj.ia3_l\":{\"dtype\":\"F32\",\"shape\":[128,1],\"data_offsets\":[0,512]}}";
+    ByteBuffer file = ByteBuffer.allocate(8 + header.length() + 512).order(ByteOrder.LITTLE_ENDIAN);
+    file.putLong(header.length()).put(header.getBytes(StandardCharsets.US_ASCII));
+    for (int output = 0; output < 128; output++) {
+      file.putFloat(1 + 0.01f * (output % 16));
+    }
+    Files.write(adapter.resolve("adapter_model.safetensors"), file.array());
+    return adapter;
+  }
+
+  @Test
+  void aLowRankPatchIsSmallerAndItsErrorIsReported() throws IOException {
+    Path full = folder.resolve("full.patch.safetensors");
+    Path small = folder.resolve("small.patch.safetensors");
+    List<Object> diff = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o");
+    run(Stream.concat(diff.stream(), Stream.of(full)).toArray());
+    Result text = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8)).toArray());
+    assertEquals(0, text.exitCode(), text.err());
+    assertTrue(text.out().contains("28 tensors as factors of rank 8 to 8, 10 whole, 1 by rows, 0 unchanged; relative error 0.2768"), text.out());
+    assertTrue(Files.size(small) < Files.size(full) / 5);
+    byte[] first = Files.readAllBytes(small);
+    Result json = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8, "--threads", 1, "--force", "--json")).toArray());
+    assertArrayEquals(first, Files.readAllBytes(small));
+    JsonNode lowRank = new ObjectMapper().readTree(json.out()).get("lowRank");
+    assertEquals(0.2768, lowRank.get("relativeError").asDouble(), 5e-5);
+    assertEquals(39, lowRank.get("tensors").size());
+    JsonNode tensor = lowRank.get("tensors").get("model.layers.0.self_attn.q_proj.weight");
+    assertEquals("factors", tensor.get("form").asText());
+    assertEquals(8, tensor.get("rank").asInt());
+    assertEquals(8 * (128 + 128), tensor.get("stored").asInt());
+  }
+
+  @Test
+  void energyChoosesRanksUpToALimit() throws IOException {
+    Object[] diff = {"diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", folder.resolve("p.patch.safetensors")};
+    Result free = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9)).toArray());
+    assertTrue(free.out().startsWith("28 tensors as factors of rank 2 to 15, "), free.out());
+    Result limited = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9, "--max-rank", 4, "--force")).toArray());
+    assertTrue(limited.out().startsWith("28 tensors as factors of rank 2 to 4, "), limited.out());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--energy", 0.9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--max-rank", 9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 1.1)).toArray()).exitCode());
+  }
+
+  @Test
+  void anExportedPatchAppliesAsThePatch() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4, "--only", "*_proj.weight");
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", patch, "--format", "peft", "-o", adapter, "--base", model("v2"), "--base-name", "lab/v2", "--trainable");
+    assertEquals(0, export.exitCode(), export.err());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("one")).exitCode());
+    assertEquals(0, run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("other")).exitCode());
+    assertArrayEquals(weights("one"), weights("other"));
+    JsonNode config = new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile());
+    assertEquals("lab/v2", config.get("base_model_name_or_path").asText());
+    assertFalse(config.get("inference_mode").asBoolean());
+  }
+
+  @Test
+  void aPatchThatNeedsItsBaseIsExportedOnlyWithIt() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4);
+    Result refused = run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"));
+    assertEquals(1, refused.exitCode());
+    assertOneLine(refused.err());
+    assertTrue(refused.err().contains("for which the base is needed"), refused.err());
+    assertFalse(Files.exists(folder.resolve("adapter")));
+    assertEquals(0, run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"), "--base", model("v1")).exitCode());
+    assertEquals(2, run("export", patch, "--format", "gguf", "-o", folder.resolve("adapter")).exitCode());
   }
 }

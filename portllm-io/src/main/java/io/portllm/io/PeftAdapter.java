@@ -22,7 +22,8 @@ import java.util.Optional;
  * A PEFT adapter folder: {@code adapter_config.json} and {@code adapter_model.safetensors}.
  *
  * <p>Read are LoRA adapters (arXiv 2106.09685) of linear, convolution and embedding layers, with per-layer ranks and alphas, rsLoRA,
- * {@code fan_in_fan_out}, biases, modules saved whole and trained token rows. Every other kind is refused by name.
+ * {@code fan_in_fan_out}, biases, modules saved whole and trained token rows, with DoRA or without; and the
+ * kinds that {@code docs/reference/adapters.md} lists. Every other kind is refused by name.
  *
  * <p>Immutable, and safe for use by many threads until closed.
  */
@@ -92,15 +93,27 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
    * The adapter's changes where its base is not at hand: modules, biases and token rows that are saved whole replace the new base's.
    *
    * @return a patch that is usable while this adapter is open
-   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed
+   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed, or if its
+   *     changes depend on the base's weights
    */
   public Patch patch() {
-    return Patch.of(deltas(), Optional.empty(), Names.last(name()));
+    return patch(MergeOptions.defaults());
   }
 
-  private Map<String, Delta> deltas() {
+  /**
+   * The adapter's changes where its base is not at hand, with a policy for changes that depend on the base's weights. Kinds that multiply weights
+   * need a base all the same, which tells their shape; to evaluate them on the new base alone, give that one to {@link Patch#from}.
+   *
+   * @return a patch that is usable while this adapter is open
+   * @throws IncompatibleModelException if only the base tells what the adapter changes, or by how much
+   */
+  public Patch patch(MergeOptions options) {
+    return Patch.of(deltas(options), Optional.empty(), Names.last(name()));
+  }
+
+  private Map<String, Delta> deltas(MergeOptions options) {
     try {
-      return contents.deltas();
+      return contents.deltas(options);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -108,7 +121,7 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
 
   /**
    * The adapter's changes against its base: modules, biases and token rows that are saved whole count as their difference from the
-   * base's, so that what the new base changed in them is kept.
+   * base's, so that what the new base changed in them is kept. Changes that depend on weights follow {@link MergeOptions#basePolicy}.
    *
    * @return a patch that is usable while this adapter and {@code base} are open
    * @throws IncompatibleModelException if the adapter does not fit {@code base}, with every mismatch

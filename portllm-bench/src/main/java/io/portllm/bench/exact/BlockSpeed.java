@@ -16,8 +16,8 @@ import java.util.Random;
 /**
  * How fast one core encodes and decodes the blocks of exact patches, and how small they are. Prints a table.
  *
- * <p>Run: {@code mvn -q -B -ntp -DskipTests package && java -cp portllm-bench/target/classes:portllm-io/target/classes:portllm-core/target/classes
- * io.portllm.bench.exact.BlockSpeed}
+ * <p>Run: {@code mvn -q -B -ntp -DskipTests package && java -cp
+ * portllm-bench/target/classes:portllm-io/target/classes:portllm-core/target/classes io.portllm.bench.exact.BlockSpeed}
  *
  * <p>Weights are N(0, 0.02), changed by N(0, deviation): at 1e-5 one bf16 weight in nine changes, at 1e-3 nearly all. Times are those of
  * the thread's processor, not of the clock, and of the best of several rounds, so that other work on the machine counts little. Each
@@ -101,7 +101,8 @@ public final class BlockSpeed {
 
   /** Prints the table. */
   public static void main(String[] args) throws BrokenBlockException {
-    System.out.println("| type | deviation | of the model's size | encoded, million weights/s | MB/s | decoded, million weights/s | MB/s |");
+    System.out.println(
+        "| type | deviation | of the model's size | encoded, million weights/s | MB/s | decoded, million weights/s | MB/s |");
     System.out.println("|---|---|---|---|---|---|---|");
     for (DType dtype : new DType[] {DType.BF16, DType.F32}) {
       for (double deviation : new double[] {1e-5, 1e-4, 1e-3}) {
@@ -111,7 +112,13 @@ public final class BlockSpeed {
         System.out.printf(
             Locale.ROOT,
             "| %s | %.0e | %.1f %% | %.0f | %.0f | %.0f | %.0f |%n",
-            dtype, deviation, 100.0 * block.length / (COUNT * dtype.bytes()), encoded, encoded * dtype.bytes(), decoded, decoded * dtype.bytes());
+            dtype,
+            deviation,
+            100.0 * block.length / (COUNT * dtype.bytes()),
+            encoded,
+            encoded * dtype.bytes(),
+            decoded,
+            decoded * dtype.bytes());
       }
     }
   }

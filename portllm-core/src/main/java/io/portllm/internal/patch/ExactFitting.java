@@ -44,12 +44,12 @@ final class ExactFitting {
   private void fit(String name, Delta.Exact delta) {
     Optional<TensorInfo> found = model.find(name);
     Optional<TensorInfo> expected = delta.change().before();
-    if (same(found, expected)) {
+    if (found.equals(expected)) {
       changes.put(name, delta);
       return;
     }
-    String hint = same(found, delta.change().after()) ? ExactBase.ALREADY : "";
-    mismatches.add(Mismatch.of(name, "is " + shown(expected) + " in the model that the patch was made on and " + shown(found) + " here" + hint));
+    String hint = found.equals(delta.change().after()) ? ExactBase.ALREADY : "";
+    mismatches.add(Mismatch.of(name, difference(found, expected) + hint));
   }
 
   /** Compares the tensors that stay as they are. */
@@ -67,13 +67,13 @@ final class ExactFitting {
   }
 
   private void compareRest(String name, Optional<TensorInfo> found, Optional<TensorInfo> expected) {
-    if (!patch.deltas().containsKey(name) && !same(found, expected)) {
-      mismatches.add(Mismatch.of(name, "is " + shown(expected) + " in the model that the patch was made on and " + shown(found) + " here"));
+    if (!patch.deltas().containsKey(name) && !found.equals(expected)) {
+      mismatches.add(Mismatch.of(name, difference(found, expected)));
     }
   }
 
-  private static boolean same(Optional<TensorInfo> a, Optional<TensorInfo> b) {
-    return a.equals(b);
+  private static String difference(Optional<TensorInfo> found, Optional<TensorInfo> expected) {
+    return "is " + shown(expected) + " in the model that the patch was made on and " + shown(found) + " here";
   }
 
   private static String shown(Optional<TensorInfo> tensor) {

@@ -91,7 +91,7 @@ final class Operands implements AutoCloseable {
   }
 
   private static ByteBuffer compute(Delta.Computed delta, Tensor weights, long first, int count) throws IOException {
-    long columns = delta.shape().columns();
+    long columns = delta.change().rowLength();
     long fromRow = first / columns;
     long toRow = (first + count - 1) / columns + 1;
     float[] values = new float[Math.toIntExact((toRow - fromRow) * columns)];

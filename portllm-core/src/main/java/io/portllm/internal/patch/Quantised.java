@@ -7,13 +7,13 @@ import java.util.List;
 import java.util.Optional;
 
 /** Recognises FP8 weights that mean something only together with a tensor of scales beside them. */
-final class Quantised {
+public final class Quantised {
   private static final List<String> SCALE_ENDS = List.of("_scale_inv", "_scale", ".scale", "_scale_2");
 
   private Quantised() {}
 
   /** The name of the scales of {@code tensor}, if it is an 8-bit weight with scales. */
-  static Optional<String> scalesOf(ModelVersion model, TensorInfo tensor) {
+  public static Optional<String> scalesOf(ModelVersion model, TensorInfo tensor) {
     if (tensor.dtype() != DType.F8_E4M3 && tensor.dtype() != DType.F8_E5M2) {
       return Optional.empty();
     }

@@ -10,6 +10,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.google.common.collect.ImmutableList;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.adapter.kind.AdapterKind;
+import io.portllm.io.internal.adapter.kind.AdapterKinds;
 import io.portllm.io.internal.files.Paths;
 import java.io.IOException;
 import java.io.InputStream;
@@ -21,28 +23,28 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /** The fields of {@code adapter_config.json} that decide which weights an adapter means. */
-final class AdapterConfig {
+public final class AdapterConfig {
   /** Far above any configuration in use; a file that claims to be one and is larger is refused unread. */
   private static final int LONGEST = 16 << 20;
 
   /** LoRA variants that a plain product of two factors does not describe, by the field that switches them on. */
   private static final Map<String, String> VARIANTS =
       Map.of(
-          "use_dora", "DoRA",
           "use_qalora", "QALoRA",
           "use_bdlora", "BD-LoRA",
           "kasa_config", "KaSA",
           "arrow_config", "Arrow",
           "alora_invocation_tokens", "aLoRA, which acts on part of the input only",
-          "layer_replication", "layer replication",
-          "target_parameters", "LoRA on parameters (target_parameters)");
+          "layer_replication", "layer replication");
 
   /** Initialisations that take the start of the factors out of the base's weights. */
-  private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "loftq", "lora_ga");
+  private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "lora_ga");
 
   private static final Set<String> CLASSIFICATION = Set.of("SEQ_CLS", "TOKEN_CLS");
   private static final Set<String> CLASSIFIERS = Set.of("classifier", "score");
@@ -96,21 +98,45 @@ final class AdapterConfig {
     if (type == null || !type.isTextual()) {
       throw malformed("AD-TYPE", "names no adapter kind: peft_type is " + (type == null ? "missing" : Names.quote(type.toString())));
     }
-    if (!type.textValue().equals("LORA")) {
-      throw malformed("AD-TYPE", "is an adapter of kind " + Names.quote(type.textValue()) + "; only LORA is read");
+    String kind = type.textValue();
+    if (AdapterKinds.reasonAgainst(kind).isPresent()) {
+      throw malformed("AD-TYPE", "is an adapter of kind " + kind + ", which " + AdapterKinds.reasonAgainst(kind).get());
+    }
+    if (!kind.equals("LORA") && AdapterKinds.named(kind).isEmpty()) {
+      throw malformed(
+          "AD-TYPE", "is an adapter of kind " + Names.quote(kind) + "; only LORA, " + String.join(", ", AdapterKinds.names()) + " are read");
+    }
+    if (!kind.endsWith("LORA")) {
+      return;
     }
     for (Map.Entry<String, String> variant : VARIANTS.entrySet()) {
       if (isOn(root.get(variant.getKey()))) {
-        throw malformed("AD-TYPE", "is an adapter of kind " + variant.getValue() + "; only plain LORA is read");
+        throw malformed("AD-TYPE", "is an adapter of kind " + variant.getValue() + "; of LORA, only its plain form and DoRA are read");
       }
     }
+    checkInitialisation();
+  }
+
+  /** What PEFT converts on saving says {@code true} here, and is a plain LoRA of twice the rank. */
+  private void checkInitialisation() throws MalformedModelException {
     JsonNode init = root.get("init_lora_weights");
-    if (init != null && init.isTextual() && MUTATING.stream().anyMatch(init.textValue()::startsWith)) {
+    String name = init == null ? "" : init.asText().toLowerCase(Locale.ROOT);
+    if (MUTATING.stream().anyMatch(name::startsWith)) {
       throw malformed(
           "AD-TYPE",
-          "was initialised by " + Names.quote(init.textValue())
-              + ", which changed the base's weights: save it from PEFT with path_initial_model_for_weight_conversion first");
+          "was initialised by " + Names.quote(name) + ", which took weights out of the base, so that it fits no other: convert it to plain LoRA by "
+              + "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=FOLDER), FOLDER being the adapter saved before its training");
     }
+    if (name.startsWith("loftq")) {
+      throw malformed(
+          "AD-TYPE",
+          "was initialised by " + Names.quote(name) + ", which corrects the rounding of one quantised base, and PEFT does not convert it to plain LoRA");
+    }
+  }
+
+  /** The kind of the adapter, or nothing if it is LoRA, which {@link AdapterContents} reads itself. */
+  Optional<AdapterKind> kind() {
+    return AdapterKinds.named(root.get("peft_type").textValue());
   }
 
   private static boolean isOn(JsonNode value) {
@@ -118,19 +144,95 @@ final class AdapterConfig {
   }
 
   /** The rank that {@code module} should have: the first matching {@code rank_pattern}, or {@code r}. */
-  int rank(String module) throws MalformedModelException {
-    JsonNode value = pattern("rank_pattern", module);
+  public int rank(String module) throws MalformedModelException {
+    return count("AD-RANK", "rank", "r", "rank_pattern", module);
+  }
+
+  /**
+   * A whole number from 1 on that a module may have its own of.
+   *
+   * @param field the field that holds the number for all other modules
+   * @param patterns the field that holds the numbers of modules, by pattern
+   */
+  public int count(String field, String patterns, String module) throws MalformedModelException {
+    return count("AD-CONFIG", field, field, patterns, module);
+  }
+
+  /** A field that must hold a whole number from 1 on. */
+  public int count(String field) throws MalformedModelException {
+    return count("AD-CONFIG", field, root.get(field));
+  }
+
+  private int count(String rule, String name, String field, String patterns, String module) throws MalformedModelException {
+    JsonNode value = pattern(patterns, module);
     if (value == null) {
-      value = root.get("r");
+      value = root.get(field);
     }
+    return count(rule, name, value);
+  }
+
+  private int count(String rule, String name, JsonNode value) throws MalformedModelException {
     if (value == null || !value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
-      throw malformed("AD-RANK", "rank must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
+      throw malformed(rule, name + " must be a whole number >= 1 but is " + (value == null ? "missing" : Names.quote(value.toString())));
     }
     return value.intValue();
   }
 
+  /** A field that must hold a finite number. */
+  public double number(String field) throws MalformedModelException {
+    return finite(field, root.get(field));
+  }
+
+  /**
+   * A finite number that a module may have its own of.
+   *
+   * @param field the field that holds the number for all other modules
+   * @param patterns the field that holds the numbers of modules, by pattern
+   */
+  public double number(String field, String patterns, String module) throws MalformedModelException {
+    JsonNode value = pattern(patterns, module);
+    return finite(field, value == null ? root.get(field) : value);
+  }
+
+  private double finite(String field, JsonNode value) throws MalformedModelException {
+    if (value == null || !value.isNumber() || !Double.isFinite(value.doubleValue())) {
+      throw malformed("AD-CONFIG", field + " must be a finite number but is " + (value == null ? "missing" : Names.quote(value.toString())));
+    }
+    return value.doubleValue();
+  }
+
+  /** A field that must hold a whole number, or {@code otherwise} where it is missing or null. */
+  public long integer(String field, long otherwise) throws MalformedModelException {
+    JsonNode value = root.get(field);
+    if (value == null || value.isNull()) {
+      return otherwise;
+    }
+    if (!value.isIntegralNumber() || !value.canConvertToLong()) {
+      throw malformed("AD-CONFIG", field + " must be a whole number but is " + Names.quote(value.toString()));
+    }
+    return value.longValue();
+  }
+
+  /** The text of a field, or what JSON it holds if that is no text, or {@code otherwise} where it is missing or null. */
+  public String text(String field, String otherwise) {
+    JsonNode value = root.get(field);
+    return value == null || value.isNull() ? otherwise : value.asText();
+  }
+
+  /** Whether a field holds a text. */
+  public boolean isText(String field) {
+    return root.path(field).isTextual();
+  }
+
+  /** The elements of a list of texts; nothing where it is missing, null or no list. */
+  public List<String> texts(String field) {
+    ImmutableList.Builder<String> texts = ImmutableList.builder();
+    root.path(field).forEach(text -> texts.add(text.asText()));
+    return texts.build();
+  }
+
   /** What the product of the factors of {@code module} is multiplied by: alpha / r, or alpha / √r for rsLoRA. */
-  double scale(String module) throws MalformedModelException {
+  public double scale(String module) throws MalformedModelException {
     JsonNode value = pattern("alpha_pattern", module);
     if (value == null) {
       value = root.get("lora_alpha");
@@ -143,7 +245,8 @@ final class AdapterConfig {
     return value.doubleValue() / (flag("use_rslora") ? Math.sqrt(rank) : rank);
   }
 
-  boolean fanInFanOut() throws MalformedModelException {
+  /** Whether weights are stored in x out. */
+  public boolean fanInFanOut() throws MalformedModelException {
     return flag("fan_in_fan_out");
   }
 
@@ -233,7 +336,8 @@ final class AdapterConfig {
     return name.isEmpty() || module.equals(name) || module.endsWith("." + name);
   }
 
-  private boolean flag(String name) throws MalformedModelException {
+  /** A field that is true or false; false where it is missing or null. */
+  public boolean flag(String name) throws MalformedModelException {
     JsonNode value = root.get(name);
     if (value == null || value.isNull()) {
       return false;
@@ -264,7 +368,8 @@ final class AdapterConfig {
     return null;
   }
 
-  private MalformedModelException malformed(String rule, String message) {
+  /** An error in the configuration. */
+  public MalformedModelException malformed(String rule, String message) {
     return new MalformedModelException(file, rule, -1, message);
   }
 }

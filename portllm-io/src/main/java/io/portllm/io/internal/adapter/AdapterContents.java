@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
 import io.portllm.Allow;
+import io.portllm.BasePolicy;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
@@ -17,6 +18,11 @@ import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.adapter.kind.AdapterBase;
+import io.portllm.io.internal.adapter.kind.AdapterKind;
+import io.portllm.io.internal.adapter.kind.AdapterTensors;
+import io.portllm.io.internal.adapter.kind.DoraChanges;
+import io.portllm.io.internal.adapter.kind.ParameterLora;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -28,21 +34,25 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /**
- * The tensors of a LoRA adapter, sorted by what they mean. Key names are those of PEFT:
- * {@code base_model.model.<module>.lora_A.weight} and so on.
+ * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so on.
+ * LoRA is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token rows) is here.
  */
 public final class AdapterContents {
-  private static final String PREFIX = "base_model.model.";
+  private static final String ROOT = "base_model.";
+  private static final String PREFIX = ROOT + "model.";
 
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
+  /** The tensors of a kind other than LoRA, or the factors of LoRA on parameters. */
+  private final AdapterTensors parts;
 
   private final Map<String, Tensor> as = new TreeMap<>();
   private final Map<String, Tensor> bs = new TreeMap<>();
   private final Map<String, Tensor> embeddingAs = new TreeMap<>();
   private final Map<String, Tensor> embeddingBs = new TreeMap<>();
   private final Map<String, Tensor> loraBiases = new TreeMap<>();
+  private final Map<String, Tensor> magnitudes = new TreeMap<>();
   private final Map<String, Tensor> tokenRows = new TreeMap<>();
   /** Weights saved whole because they were trained. */
   private final Map<String, Tensor> saved = new TreeMap<>();
@@ -53,6 +63,7 @@ public final class AdapterContents {
     this.file = file;
     this.config = config;
     this.tensors = tensors;
+    this.parts = new AdapterTensors(file, config);
   }
 
   /**
@@ -85,15 +96,20 @@ public final class AdapterContents {
 
   private void sort(TensorInfo info) throws IOException {
     Tensor tensor = new Tensor(tensors, info);
-    if (!info.name().startsWith(PREFIX)) {
+    // A state dict taken from a live model names the adapter too: lora_A.default.weight.
+    String name = info.name().replace(".default.", ".").replaceFirst("\\.default$", "");
+    if (config.kind().isPresent() && sort(config.kind().get(), name, tensor)) {
+      return;
+    }
+    if (!name.startsWith(PREFIX)) {
       throw unknown(info, "does not begin with " + PREFIX);
     }
-    if (!info.dtype().isArithmetic()) {
-      throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
+    requireArithmetic(info);
+    String key = name.substring(PREFIX.length());
+    if (sortParameter(key, tensor)) {
+      return;
     }
-    // A state dict taken from a live model names the adapter too: lora_A.default.weight.
-    String key = info.name().substring(PREFIX.length()).replace(".default.", ".").replaceFirst("\\.default$", "");
-    for (Map.Entry<String, Map<String, Tensor>> kind : kinds().entrySet()) {
+    for (Map.Entry<String, Map<String, Tensor>> kind : places().entrySet()) {
       if (key.endsWith(kind.getKey())) {
         String module = key.substring(0, key.length() - kind.getKey().length());
         if (kind.getValue().put(module, tensor) != null) {
@@ -108,14 +124,60 @@ public final class AdapterContents {
     sortWhole(key, tensor);
   }
 
-  private Map<String, Map<String, Tensor>> kinds() {
+  /** Whether the tensor called {@code name} belongs to {@code kind}, which it is then given to. */
+  private boolean sort(AdapterKind kind, String name, Tensor tensor) throws IOException {
+    for (String part : kind.shared()) {
+      if (name.equals(ROOT + part)) {
+        requireArithmetic(tensor.info());
+        parts.putShared(part, tensor);
+        return true;
+      }
+    }
+    for (String part : kind.parts()) {
+      if (name.startsWith(PREFIX) && name.endsWith("." + part) && name.length() > PREFIX.length() + part.length() + 1) {
+        if (!kind.indices().contains(part)) {
+          requireArithmetic(tensor.info());
+        }
+        parts.put(name.substring(PREFIX.length(), name.length() - part.length() - 1), part, tensor);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whether the tensor is a factor of LoRA on a parameter. */
+  private boolean sortParameter(String key, Tensor tensor) throws IOException {
+    for (String part : config.kind().isPresent() ? List.<String>of() : ParameterLora.PARTS) {
+      String module = key.substring(0, Math.max(0, key.length() - part.length() - 1));
+      if (key.endsWith("." + part) && ParameterLora.isParameter(config, module)) {
+        parts.put(module, part, tensor);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private void requireArithmetic(TensorInfo info) throws IOException {
+    if (!info.dtype().isArithmetic()) {
+      throw malformed("AD-DTYPE", "tensor " + Names.quote(info.name()) + " is " + info.dtype() + ", not a floating type");
+    }
+  }
+
+  private Map<String, Map<String, Tensor>> places() throws IOException {
+    Map<String, Map<String, Tensor>> rows = Map.of(".token_adapter.trainable_tokens_delta", tokenRows);
+    if (config.kind().isPresent()) {
+      return rows;
+    }
+    Map<String, Map<String, Tensor>> dora =
+        config.flag("use_dora") ? Map.of(".lora_magnitude_vector", magnitudes, ".lora_magnitude_vector.weight", magnitudes) : Map.of();
     return ImmutableMap.<String, Map<String, Tensor>>builder()
         .put(".lora_A.weight", as)
         .put(".lora_B.weight", bs)
         .put(".lora_embedding_A", embeddingAs)
         .put(".lora_embedding_B", embeddingBs)
         .put(".lora_B.bias", loraBiases)
-        .put(".token_adapter.trainable_tokens_delta", tokenRows)
+        .putAll(rows)
+        .putAll(dora)
         .buildOrThrow();
   }
 
@@ -158,8 +220,12 @@ public final class AdapterContents {
 
   private void check() throws IOException {
     config.fanInFanOut();
+    if (config.kind().isEmpty()) {
+      ParameterLora.check(parts);
+    }
     checkPairs(as, bs, "lora_A", "lora_B");
     checkPairs(embeddingAs, embeddingBs, "lora_embedding_A", "lora_embedding_B");
+    checkMagnitudes();
     for (Map.Entry<String, Tensor> bias : loraBiases.entrySet()) {
       if (!config.loraBias() || !bs.containsKey(bias.getKey())) {
         throw unknown(bias.getValue().info(), "is a bias of lora_B, which lora_bias does not switch on");
@@ -172,7 +238,15 @@ public final class AdapterContents {
     checkTokenRows();
     checkOnce();
     for (TensorInfo info : tensors.tensors()) {
-      checkValues(info);
+      if (info.dtype().isArithmetic()) {
+        checkValues(info);
+      }
+    }
+    if (config.kind().isPresent() && parts.modules().isEmpty() && saved.isEmpty() && tokenRows.isEmpty()) {
+      throw malformed("AD-MODEL", "holds no tensor of its kind");
+    }
+    if (config.kind().isPresent() && config.kind().get().needsBase(parts).isEmpty()) {
+      config.kind().get().deltas(parts, AdapterBase.none(BasePolicy.FREEZE));
     }
   }
 
@@ -254,6 +328,28 @@ public final class AdapterContents {
     }
   }
 
+  private void checkMagnitudes() throws IOException {
+    Map<String, Tensor> factors = new TreeMap<>(bs);
+    factors.putAll(embeddingBs);
+    for (Map.Entry<String, Tensor> factor : factors.entrySet()) {
+      String module = factor.getKey();
+      Tensor magnitude = magnitudes.get(module);
+      if (config.flag("use_dora") && magnitude == null) {
+        throw malformed("AD-DORA", "module " + Names.quote(module) + " has no lora_magnitude_vector, although use_dora is true");
+      }
+      long outputs = factor.getValue().info().shape().rows();
+      if (magnitude != null && magnitude.info().elements() != outputs) {
+        throw malformed(
+            "AD-SHAPE", "module " + Names.quote(module) + " has " + outputs + " outputs but a lora_magnitude_vector of " + magnitude.info().shape());
+      }
+    }
+    for (String module : magnitudes.keySet()) {
+      if (!factors.containsKey(module)) {
+        throw malformed("AD-PAIR", "module " + Names.quote(module) + " has lora_magnitude_vector but no lora_B");
+      }
+    }
+  }
+
   private void checkValues(TensorInfo info) throws IOException {
     int size = info.dtype().bytes();
     int step = 64 << 10;
@@ -277,8 +373,8 @@ public final class AdapterContents {
    *
    * @throws IncompatibleModelException if only a base can tell what changed
    */
-  public Map<String, Delta> deltas() throws IOException {
-    Map<String, Delta> deltas = products();
+  public Map<String, Delta> deltas(MergeOptions options) throws IOException {
+    Map<String, Delta> deltas = changes(AdapterBase.none(options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
     copies.keySet().forEach(name -> mismatches.add(Mismatch.of(name, "is stored whole, and only the base tells whether it was changed")));
     Map<String, Delta> replacements = new TreeMap<>();
@@ -305,10 +401,16 @@ public final class AdapterContents {
    * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
    */
   public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
-    Map<String, Delta> deltas = products();
+    Map<String, Delta> deltas = changes(AdapterBase.of(base, options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
     Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
+    for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
+      if (entry.getValue() instanceof Delta.Replacement replacement) {
+        whole.put(entry.getKey(), replacement.values());
+        deltas.remove(entry.getKey());
+      }
+    }
     for (Map.Entry<String, Tensor> entry : whole.entrySet()) {
       String name = entry.getKey();
       Optional<Tensor> old = base.tensor(name);
@@ -381,16 +483,55 @@ public final class AdapterContents {
     }
   }
 
+  /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
+  private Map<String, Delta> changes(AdapterBase base) throws IOException {
+    Map<String, Tensor> stored = new TreeMap<>(saved);
+    stored.putAll(copies);
+    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+  }
+
+  private Map<String, Delta> unsettled(AdapterBase base) throws IOException {
+    if (config.kind().isEmpty()) {
+      Map<String, Delta> deltas = products();
+      deltas.putAll(ParameterLora.deltas(parts, base, tensors.name()));
+      return deltas;
+    }
+    AdapterKind kind = config.kind().get();
+    Optional<String> reason = kind.needsBase(parts);
+    if (reason.isPresent()) {
+      List<Mismatch> mismatches = new ArrayList<>();
+      for (AdapterTensors.Module module : parts.modules().values()) {
+        Optional<Tensor> weight = base.tensor(module.weight());
+        if (base.model().isEmpty()) {
+          mismatches.add(Mismatch.of(module.weight(), reason.get()));
+        } else if (weight.isEmpty()) {
+          mismatches.add(Mismatch.of(module.weight(), "is changed by the adapter but is not in the base"));
+        } else if (!weight.get().info().dtype().isArithmetic()) {
+          mismatches.add(Mismatch.of(module.weight(), "is " + weight.get().info().dtype() + " in the base, which cannot be changed"));
+        }
+      }
+      if (!mismatches.isEmpty()) {
+        String what = base.model().map(model -> " does not fit the base " + Names.quote(model.name())).orElse(" cannot be applied without its base");
+        throw new IncompatibleModelException("the adapter " + Names.quote(tensors.name()) + what, mismatches);
+      }
+    }
+    return kind.deltas(parts, base);
+  }
+
   private Map<String, Delta> products() throws IOException {
-    Map<String, Delta> deltas = new TreeMap<>();
+    Map<String, Delta.LowRank> products = new TreeMap<>();
     for (Map.Entry<String, Tensor> entry : as.entrySet()) {
       String module = entry.getKey();
-      deltas.put(module + ".weight", product(bs.get(module), entry.getValue(), config.scale(module), config.fanInFanOut()));
+      products.put(module, product(bs.get(module), entry.getValue(), config.scale(module), config.fanInFanOut()));
     }
     for (Map.Entry<String, Tensor> entry : embeddingAs.entrySet()) {
       String module = entry.getKey();
-      deltas.put(module + ".weight", product(embeddingBs.get(module), entry.getValue(), config.scale(module), true));
+      products.put(module, product(embeddingBs.get(module), entry.getValue(), config.scale(module), true));
     }
+    DoraChanges dora = new DoraChanges();
+    Map<String, Delta> deltas = new TreeMap<>();
+    products.forEach(
+        (module, product) -> deltas.put(module + ".weight", magnitudes.containsKey(module) ? dora.of(product, magnitudes.get(module)) : product));
     for (Map.Entry<String, Tensor> entry : loraBiases.entrySet()) {
       String module = entry.getKey();
       deltas.put(module + ".bias", new Delta.Sum(List.of(new Delta.Term(config.scale(module), new Delta.Dense(entry.getValue())))));
@@ -398,7 +539,7 @@ public final class AdapterContents {
     return deltas;
   }
 
-  private static Delta product(Tensor b, Tensor a, double scale, boolean transposed) {
+  private static Delta.LowRank product(Tensor b, Tensor a, double scale, boolean transposed) {
     long out = b.info().shape().rows();
     Shape shape = transposed ? Shape.of(a.info().shape().columns(), out) : a.info().shape().withRows(out);
     return new Delta.LowRank(b, a, scale, transposed, shape);

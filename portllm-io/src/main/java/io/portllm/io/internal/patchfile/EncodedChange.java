@@ -165,7 +165,8 @@ record EncodedChange(
       throw malformed(
           "PF-BITS",
           payload,
-          "block " + block + " must be at most " + most + " bytes before byte " + tableStart + " but is from byte " + start + " to byte " + end);
+          "block " + block + " must be at most " + most + " bytes before byte " + tableStart + " but is from byte " + start + " to byte "
+              + end);
     }
     if (start == end) {
       return false;

@@ -5,10 +5,10 @@ import com.google.common.hash.Hashing;
 import io.portllm.Fingerprint;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.internal.exact.BlockEncoder;
 import io.portllm.io.internal.exact.Words;
-import io.portllm.io.internal.write.Progress;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -54,7 +54,8 @@ final class ExactPayload {
    * @param given the tensor to start from, of the type and shape of {@code made}; empty to start from zeros
    * @param coders coders that are free, which this adds to
    */
-  static ExactPayload survey(Optional<Tensor> given, Tensor made, ConcurrentLinkedQueue<Coder> coders, Progress progress) throws IOException {
+  static ExactPayload survey(Optional<Tensor> given, Tensor made, ConcurrentLinkedQueue<Coder> coders, Progress progress)
+      throws IOException {
     ExactPayload payload = new ExactPayload(given, made, coders);
     Coder coder = payload.lend();
     try {

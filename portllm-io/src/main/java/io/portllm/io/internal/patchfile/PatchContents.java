@@ -107,7 +107,8 @@ public final class PatchContents implements ModelVersion {
     }
     ExactPayloads found = survey.exact(tensor);
     if (found == null) {
-      throw new IllegalStateException("the exact change of tensor " + Names.quote(tensor) + " is of an unknown kind, which a patch file cannot hold");
+      throw new IllegalStateException(
+          "the exact change of tensor " + Names.quote(tensor) + " is of an unknown kind, which a patch file cannot hold");
     }
     if (found.isEmpty()) {
       return;
@@ -211,11 +212,13 @@ public final class PatchContents implements ModelVersion {
   private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, which a patch file cannot hold; freeze it on its base");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights, which a patch file cannot hold: "
+              + "save it frozen on its base (--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself");
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
-    long columns = delta.shape().columns();
+    long columns = delta.change().rowLength();
+    long allRows = columns == 0 ? 0 : delta.shape().elements() / columns;
     put(
         new TensorInfo(name, DType.F32, delta.shape()),
         (offset, target) -> {
@@ -223,7 +226,7 @@ public final class PatchContents implements ModelVersion {
           while (target.hasRemaining()) {
             long row = first / columns;
             int skip = (int) (first % columns);
-            long rows = Math.max(1, Math.min(delta.shape().rows() - row, RUN_BYTES / 4 / columns));
+            long rows = Math.max(1, Math.min(allRows - row, RUN_BYTES / 4 / columns));
             float[] values = new float[Math.toIntExact(rows * columns)];
             delta.change().compute(row, row + rows, delta.frozenOn().orElse(null), values);
             int count = Math.min(values.length - skip, target.remaining() / 4);

@@ -251,8 +251,8 @@ public final class PatchReader {
     if (stored.info().dtype() != DType.U8 || stored.info().shape().rank() != 1 || stored.info().bytes() < table) {
       throw malformed(
           "PF-EXACT",
-          "tensor " + Names.quote(stored.info().name()) + " must be a list of at least " + table + " U8 but is " + stored.info().dtype() + " "
-              + stored.info().shape());
+          "tensor " + Names.quote(stored.info().name()) + " must be a list of at least " + table + " U8 but is " + stored.info().dtype()
+              + " " + stored.info().shape());
     }
     return new EncodedChange.Payload(stored, digest(term.path("payloads").path(part).asText()));
   }
