@@ -13,9 +13,9 @@ import java.util.Set;
 /**
  * The change of one tensor. Immutable; holds tensors to read from, not values.
  *
- * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Quantised}, {@link Sparse}, {@link Computed} and {@link Sum} are
- * added to the new base's weights and can be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base.
- * {@link Exact} changes one base's bits, and refuses every other.
+ * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Quantised}, {@link Sparse}, {@link Computed} and
+ * {@link Sum} are added to the new base's weights and can be scaled. {@link Replacement} and {@link RowReplacement} say what the weights
+ * become, whatever the base. {@link Exact} changes one base's bits, and refuses every other.
  */
 public sealed interface Delta {
   /** The shape of the tensor that it changes. */

@@ -28,7 +28,10 @@ final class CompressOptions {
   @Option(names = "--rescale", description = "With --density: multiply what is kept so that the sum of magnitudes stays.")
   private boolean rescale;
 
-  @Option(names = "--bits", paramLabel = "N", description = "Write changes in 8, 4 or 1 bits, with scales; with --density, those that are kept.")
+  @Option(
+      names = "--bits",
+      paramLabel = "N",
+      description = "Write changes in 8, 4 or 1 bits, with scales; with --density, those that are kept.")
   private Integer bits;
 
   @Option(

@@ -28,7 +28,8 @@ final class Names {
     } else if (delta instanceof Delta.Quantised quantised) {
       return quantised.bits() == 1 ? "1 bit" : quantised.bits() + " bits";
     } else if (delta instanceof Delta.Sparse sparse) {
-      return sparse.values().shape().elements() + " weights" + (sparse.values() instanceof Delta.Quantised values ? " in " + kind(values) : "");
+      String values = sparse.values() instanceof Delta.Quantised few ? " in " + kind(few) : "";
+      return sparse.values().shape().elements() + " weights" + values;
     } else if (delta instanceof Delta.Computed) {
       return "computed";
     } else if (delta instanceof Delta.Exact) {

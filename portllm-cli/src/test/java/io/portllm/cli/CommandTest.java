@@ -294,12 +294,16 @@ class CommandTest {
     Path patch = folder.resolve("climbs.patch.safetensors");
     Result four = compressed(patch, "--bits", 4);
     assertEquals(0, four.exitCode(), four.err());
-    assertEquals("1/3.7 of the 1.6 MB of the tensors it changes; relative error 0.07160, 9 of 39 changes kept whole", four.out().lines().toList().get(1));
+    assertEquals(
+        "1/3.7 of the 1.6 MB of the tensors it changes; relative error 0.07160, 9 of 39 changes kept whole",
+        four.out().lines().toList().get(1));
     Result info = run("info", patch);
     assertTrue(info.out().contains("recipe (climbs-full - v1) at 4 bits, relative error 0.07160"), info.out());
     assertTrue(info.out().contains("model.layers.0.mlp.down_proj.weight 4 bits "), info.out());
 
-    JsonNode sparse = new ObjectMapper().readTree(compressed(patch, "--density", 0.1, "--rescale", "--bits", 1, "--group", 64, "--compress", "*_proj.weight", "--json", "--threads", 3).out());
+    Object[] all =
+        {"--density", 0.1, "--rescale", "--bits", 1, "--group", 64, "--compress", "*_proj.weight", "--json", "--threads", 3};
+    JsonNode sparse = new ObjectMapper().readTree(compressed(patch, all).out());
     assertTrue(sparse.get("relativeError").asDouble() > 0.1 && sparse.get("ratio").asDouble() > 1, sparse.toString());
     assertEquals(0, sparse.get("errors").get("model.norm.weight").asDouble());
     assertTrue(sparse.get("errors").get("model.layers.0.mlp.down_proj.weight").asDouble() > 0);

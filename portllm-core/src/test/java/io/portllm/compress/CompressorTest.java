@@ -95,7 +95,8 @@ class CompressorTest {
 
   static Stream<Shape> shapes() {
     return Stream.of(
-        Shape.of(1, 1), Shape.of(5, 7), Shape.of(3, 128), Shape.of(129, 130), Shape.of(700, 64), Shape.of(6, 5, 4), Shape.of(2, 70_001), Shape.of(70_001, 2), Shape.of(8, 8192));
+        Shape.of(1, 1), Shape.of(5, 7), Shape.of(3, 128), Shape.of(129, 130), Shape.of(700, 64), Shape.of(6, 5, 4), Shape.of(2, 70_001),
+            Shape.of(70_001, 2), Shape.of(8, 8192));
   }
 
   @ParameterizedTest
@@ -215,14 +216,16 @@ class CompressorTest {
 
   static Stream<Compression> compressions() {
     return Stream.of(
-        Bits.of(8), Bits.of(4), Bits.of(1), new Bits(1, Bits.ROW), new Bits(8, Bits.MATRIX), Density.of(0.03), Density.of(0.4), new Density(0.1, true, Optional.of(Bits.of(4))),
+        Bits.of(8), Bits.of(4), Bits.of(1), new Bits(1, Bits.ROW), new Bits(8, Bits.MATRIX), Density.of(0.03), Density.of(0.4),
+        new Density(0.1, true, Optional.of(Bits.of(4))),
         new Density(0.05, false, Optional.of(Bits.of(1))));
   }
 
   @ParameterizedTest
   @MethodSource("compressions")
   void theErrorStatedIsThatOfTheAppliedModel(Compression compression) throws IOException {
-    Map<String, Shape> shapes = new TreeMap<>(Map.of("a.weight", Shape.of(90, 800), "b.weight", Shape.of(33, 65), "norm.weight", Shape.of(77)));
+    Map<String, Shape> shapes = new TreeMap<>(Map.of("a.weight", Shape.of(90, 800), "b.weight", Shape.of(33, 65), "norm.weight",
+        Shape.of(77)));
     Map<String, Delta> deltas = new TreeMap<>();
     shapes.forEach((name, shape) -> deltas.put(name, new Delta.Dense(MemoryModel.random(DType.F32, shape, 0.01, name.hashCode()))));
     Compressed compressed = Compressor.of(compression).compress(Patch.of(deltas, Optional.empty(), "p"));
@@ -349,7 +352,8 @@ class CompressorTest {
     changes[7] = Float.NaN;
     changes[199_999] = Float.NEGATIVE_INFINITY;
     float[] norm = {1, Float.POSITIVE_INFINITY};
-    Patch patch = patch(NAME, Shape.of(400, 500), changes).plus(patch("norm.weight", Shape.of(2), norm)).plus(patch("fine.weight", Shape.of(1, 2), new float[] {1, 2}));
+    Patch patch = patch(NAME, Shape.of(400, 500), changes).plus(patch("norm.weight", Shape.of(2), norm))
+        .plus(patch("fine.weight", Shape.of(1, 2), new float[] {1, 2}));
     for (Compression compression : compressions().toList()) {
       IncompatibleModelException refusal = assertThrows(IncompatibleModelException.class, () -> Compressor.of(compression).compress(patch));
       assertEquals(
@@ -364,13 +368,15 @@ class CompressorTest {
     Delta.Dense dense = new Delta.Dense(MemoryModel.random(DType.F32, matrix, 1, 1));
     Delta.Dense vector = new Delta.Dense(MemoryModel.random(DType.F32, Shape.of(24), 1, 2));
     Delta product =
-        new Delta.LowRank(MemoryModel.random(DType.F32, Shape.of(16, 2), 1, 3), MemoryModel.random(DType.F32, Shape.of(2, 24), 1, 4), 0.5, false, matrix);
+        new Delta.LowRank(MemoryModel.random(DType.F32, Shape.of(16, 2), 1, 3), MemoryModel.random(DType.F32, Shape.of(2, 24), 1, 4),
+            0.5, false, matrix);
     Delta rows = new Delta.Rows(ImmutableLongArray.of(3), MemoryModel.random(DType.F32, Shape.of(1, 24), 1, 5), Optional.empty(), matrix);
     Delta replaced = new Delta.Replacement(MemoryModel.random(DType.F32, matrix, 1, 6));
     Map<String, Delta> deltas =
         Map.of(
             "q_proj.weight", dense, "q_proj.bias", vector, "v_proj.weight", product, "o_proj.weight", rows, "extra.weight", replaced,
-            "model.embed_tokens.weight", new Delta.Dense(MemoryModel.random(DType.F32, matrix, 1, 7)), "lm_head.weight", new Delta.Dense(MemoryModel.random(DType.F32, matrix, 1, 8)));
+            "model.embed_tokens.weight", new Delta.Dense(MemoryModel.random(DType.F32, matrix, 1, 7)), "lm_head.weight",
+                new Delta.Dense(MemoryModel.random(DType.F32, matrix, 1, 8)));
     Patch patch = Patch.of(deltas, Optional.empty(), "p");
 
     Compressed four = Compressor.of(Bits.of(4)).compress(patch);
@@ -392,7 +398,8 @@ class CompressorTest {
   @Test
   void namedTensorsAreCompressedWhateverTheyAre() throws IOException {
     Patch patch =
-        patch("lm_head.weight", Shape.of(4, 16), changes(64, 1)).plus(patch("norm.weight", Shape.of(300), changes(300, 2))).plus(patch(NAME, Shape.of(4, 16), changes(64, 3)));
+        patch("lm_head.weight", Shape.of(4, 16), changes(64, 1)).plus(patch("norm.weight", Shape.of(300), changes(300, 2)))
+            .plus(patch(NAME, Shape.of(4, 16), changes(64, 3)));
     Compressed compressed = Compressor.of(new Bits(1, 8)).only("lm_head.*", "norm.*").compress(patch);
     assertEquals(Set.of(NAME), compressed.whole());
     Delta.Quantised norm = assertInstanceOf(Delta.Quantised.class, compressed.patch().deltas().get("norm.weight"));
@@ -432,7 +439,8 @@ class CompressorTest {
     assertEquals("8 bits", Bits.of(8).description());
     assertEquals("1 bit", Bits.of(1).description());
     assertEquals("1 bit with a scale for each row", new Bits(1, Bits.ROW).description());
-    assertEquals("density 0.1 rescaled in 4 bits with a scale for each 64", new Density(0.1, true, Optional.of(new Bits(4, 64))).description());
+    assertEquals("density 0.1 rescaled in 4 bits with a scale for each 64",
+        new Density(0.1, true, Optional.of(new Bits(4, 64))).description());
   }
 
   @Test

@@ -51,12 +51,13 @@ class CompressedPatchAccuracyTest {
             new Row(Compressor.of(new Density(0.5, false, Optional.of(Bits.of(4)))), 308_865, 0.4046, 123),
             new Row(Compressor.of(new Density(0.3, false, Optional.of(Bits.of(1)))), 393_664, 0.5037, 24));
     List<Prompt> prompts = Prompt.bundled();
+    Path file = scratch.resolve("p.patch.safetensors");
     try (ModelVersion base = Checkpoints.open(folder.of("v1"));
         ModelVersion tuned = Checkpoints.open(folder.of("climbs-full"))) {
       Patch patch = Patch.from(tuned, base);
       for (Row row : rows) {
         Compressed compressed = row.compressor().compress(patch);
-        long size = PatchFile.write(compressed.patch(), scratch.resolve("p.patch.safetensors"), WriteOptions.defaults().overwriting()).bytes();
+        long size = PatchFile.write(compressed.patch(), file, WriteOptions.defaults().overwriting()).bytes();
         ModelVersion model = compressed.patch().applyTo(base);
         LlamaModel llama = LlamaModel.read(model);
         ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(model);

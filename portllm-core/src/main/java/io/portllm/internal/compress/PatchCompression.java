@@ -156,11 +156,12 @@ public final class PatchCompression {
   }
 
   private boolean isKeptWhole(String name, Delta delta) {
-    boolean small =
-        Terms.of(delta).stream()
-            .map(Delta.Term::delta)
-            .allMatch(term -> term instanceof Delta.LowRank || term instanceof Delta.Rows || term instanceof Delta.Quantised || term instanceof Delta.Sparse);
+    boolean small = Terms.of(delta).stream().map(Delta.Term::delta).allMatch(PatchCompression::isSmall);
     return small || delta.shape().rank() < 2 || compression.isOneBit() && Embeddings.isVocabulary(name);
+  }
+
+  private static boolean isSmall(Delta term) {
+    return term instanceof Delta.LowRank || term instanceof Delta.Rows || term instanceof Delta.Quantised || term instanceof Delta.Sparse;
   }
 
   private Outcome compress(String name, Delta delta, Changes changes, boolean whole) throws IOException {

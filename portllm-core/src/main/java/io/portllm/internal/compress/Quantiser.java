@@ -46,7 +46,8 @@ final class Quantiser {
    * @param statistics of all values; only read if all share a scale
    * @param inputs what {@code source} reads
    */
-  static Delta.Quantised quantise(String name, Shape shape, int bits, long group, Elements source, Statistics statistics, List<Tensor> inputs) {
+  static Delta.Quantised quantise(
+      String name, Shape shape, int bits, long group, Elements source, Statistics statistics, List<Tensor> inputs) {
     CodeLayout layout = CodeLayout.of(shape, bits, group);
     float scale = scale(layout, statistics.largest(), statistics.magnitudes(), statistics.count());
     Quantiser quantiser = new Quantiser(layout, source, scale);

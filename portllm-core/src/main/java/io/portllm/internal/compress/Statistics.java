@@ -4,8 +4,8 @@ import io.portllm.internal.merge.Elements;
 import java.io.IOException;
 
 /**
- * What one pass over a list of values finds. Sums are taken in float64 within blocks of {@link #BLOCK} values, and the blocks' sums added in
- * their order.
+ * What one pass over a list of values finds. Sums are taken in float64 within blocks of {@link #BLOCK} values, and the blocks' sums added
+ * in their order.
  *
  * @param count how many values there are
  * @param nonFinite how many of them are infinite or NaN

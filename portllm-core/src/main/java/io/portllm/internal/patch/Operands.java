@@ -38,11 +38,16 @@ final class Operands implements AutoCloseable {
       } else if (term.delta() instanceof Delta.Rows rows) {
         bytes = Math.max(bytes, rows.values().info().dtype().bytes());
         bytes = Math.max(bytes, rows.base().map(base -> base.info().dtype().bytes()).orElse(1));
-      } else if (term.delta() instanceof Delta.Quantised || term.delta() instanceof Delta.Sparse || term.delta() instanceof Delta.Computed) {
+      } else if (isDecoded(term.delta())) {
         bytes = Math.max(bytes, 4);
       }
     }
     return bytes;
+  }
+
+  /** Whether the change comes as float32, whatever it is stored as. */
+  private static boolean isDecoded(Delta delta) {
+    return delta instanceof Delta.Quantised || delta instanceof Delta.Sparse || delta instanceof Delta.Computed;
   }
 
   /**

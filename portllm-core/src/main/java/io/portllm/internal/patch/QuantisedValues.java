@@ -53,7 +53,8 @@ final class QuantisedValues {
     for (int at = 0; at < scales.limit(); at += 4) {
       float scale = scales.getFloat(at);
       if (!Float.isFinite(scale)) {
-        throw delta.scales().version().malformed(delta.scales().info(), "PF-VALUES", "must be finite but number " + (first + at / 4) + " is " + scale);
+        String message = "must be finite but number " + (first + at / 4) + " is " + scale;
+        throw delta.scales().version().malformed(delta.scales().info(), "PF-VALUES", message);
       }
     }
     return scales;

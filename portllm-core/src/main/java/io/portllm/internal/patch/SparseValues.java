@@ -50,8 +50,8 @@ final class SparseValues {
       int kept = (int) (offsets.getLong(16 * i + 16) - firstValue) - valueAt;
       int from = (int) (offsets.getLong(16 * i + 8) - firstByte);
       int to = (int) (offsets.getLong(16 * i + 24) - firstByte);
-      int[] found =
-          delta.coding() == Delta.Sparse.Coding.GAPS ? gaps(firstBlock + i, positions, from, to, kept) : bitmap(firstBlock + i, positions, from, to, kept);
+      boolean gaps = delta.coding() == Delta.Sparse.Coding.GAPS;
+      int[] found = gaps ? gaps(firstBlock + i, positions, from, to, kept) : bitmap(firstBlock + i, positions, from, to, kept);
       long start = (firstBlock + i) * BLOCK - first;
       for (int j = 0; j < kept; j++) {
         long at = start + found[j];
@@ -69,7 +69,8 @@ final class SparseValues {
     long lastValue = offsets.getLong(at + 16);
     long lastByte = offsets.getLong(at + 24);
     long allBytes = delta.positions().info().elements();
-    boolean within = 0 <= firstValue && firstValue <= lastValue && lastValue <= count && 0 <= firstByte && firstByte <= lastByte && lastByte <= allBytes;
+    boolean within =
+        0 <= firstValue && firstValue <= lastValue && lastValue <= count && 0 <= firstByte && firstByte <= lastByte && lastByte <= allBytes;
     boolean begins = block > 0 || firstValue == 0 && firstByte == 0;
     boolean ends = block + 1 < PositionLayout.blocks(elements) || lastValue == count && lastByte == allBytes;
     int length = PositionLayout.length(block, elements);
@@ -81,8 +82,8 @@ final class SparseValues {
     if (!within || !begins || !ends || kept > length || bytes < leastBytes || bytes > mostBytes) {
       throw malformed(
           delta.offsets(),
-          "must rise from 0 to the numbers of values and of position bytes, within what a block can hold, but block " + block + " has values "
-              + firstValue + " to " + lastValue + " and bytes " + firstByte + " to " + lastByte);
+          "must rise from 0 to the numbers of values and of position bytes, within what a block can hold, but block " + block
+              + " has values " + firstValue + " to " + lastValue + " and bytes " + firstByte + " to " + lastByte);
     }
   }
 
@@ -135,8 +136,8 @@ final class SparseValues {
   private IOException wrongPositions(long block, int kept) {
     return malformed(
         delta.positions(),
-        "must hold as many positions as there are values, within the tensor, but block " + block + " of " + PositionLayout.length(block, elements)
-            + " weights and " + kept + " values does not");
+        "must hold as many positions as there are values, within the tensor, but block " + block + " of "
+            + PositionLayout.length(block, elements) + " weights and " + kept + " values does not");
   }
 
   private static IOException malformed(Tensor tensor, String message) {

@@ -211,14 +211,26 @@ class CompressedPatchFileTest {
     read(good.save(dir.resolve("p.safetensors")));
     String codes = ": tensor '" + MATRIX + ".0.codes' must be U8 [1001, ";
     return Stream.of(
-        refused("PF-VALUES", ".0.scales' must be finite but number 3 is NaN", good.edit("scales", scales -> scales.putFloat(12, Float.NaN))),
-        refused("PF-VALUES", ".0.scales' must be finite but number 2001 is Infinity", good.edit("scales", scales -> scales.putFloat(4 * 2001, Float.POSITIVE_INFINITY))),
+        refused(
+            "PF-VALUES",
+            ".0.scales' must be finite but number 3 is NaN",
+            good.edit("scales", scales -> scales.putFloat(12, Float.NaN))),
+        refused(
+            "PF-VALUES",
+            ".0.scales' must be finite but number 2001 is Infinity",
+            good.edit("scales", scales -> scales.putFloat(4 * 2001, Float.POSITIVE_INFINITY))),
         refused("PF-SHAPE", "'" + codes + "129] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":8")),
         refused("PF-SHAPE", "'" + codes + "17] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":1")),
         refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 5", good.deltas("\"bits\":4", "\"bits\":5")),
         refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 2147483647", good.deltas("\"bits\":4", "\"bits\":4294967300")),
-        refused("PF-SHAPE", "': group must be 0, a multiple of 8 or at least a row but was 100", good.deltas("\"group\":128", "\"group\":100")),
-        refused("PF-SHAPE", "': tensor '" + MATRIX + ".0.scales' must be F32 [1, 1] but is F32 [1001, 2]", good.deltas("\"group\":128", "\"group\":0")),
+        refused(
+            "PF-SHAPE",
+            "': group must be 0, a multiple of 8 or at least a row but was 100",
+            good.deltas("\"group\":128", "\"group\":100")),
+        refused(
+            "PF-SHAPE",
+            "': tensor '" + MATRIX + ".0.scales' must be F32 [1, 1] but is F32 [1001, 2]",
+            good.deltas("\"group\":128", "\"group\":0")),
         refused("PF-KIND", "' needs a whole number of 0 or more as group", good.deltas("\"group\":128", "\"group\":-8")),
         refused("PF-KIND", "' needs a whole number of 0 or more as group", good.deltas("\"group\":128", "\"group\":1e999")),
         refused("PF-KIND", "' needs a whole number of 0 or more as bits", good.deltas("\"bits\":4", "\"bits\":4.5")),
@@ -235,8 +247,10 @@ class CompressedPatchFileTest {
     for (Parts good : List.of(gaps, bitmap, few)) {
       read(good.save(dir.resolve("p.safetensors")));
     }
-    String offsets = ".0.offsets' must rise from 0 to the numbers of values and of position bytes, within what a block can hold, but block ";
-    ByteBuffer table = ByteBuffer.wrap(gaps.bytes().get(gaps.tensors().stream().map(TensorInfo::name).toList().indexOf(MATRIX + ".0.offsets"))).order(ByteOrder.LITTLE_ENDIAN);
+    String offsets =
+        ".0.offsets' must rise from 0 to the numbers of values and of position bytes, within what a block can hold, but block ";
+    int stored = gaps.tensors().stream().map(TensorInfo::name).toList().indexOf(MATRIX + ".0.offsets");
+    ByteBuffer table = ByteBuffer.wrap(gaps.bytes().get(stored)).order(ByteOrder.LITTLE_ENDIAN);
     long values = table.getLong(16);
     long bytes = table.getLong(24);
     long allValues = table.getLong(64);
@@ -258,8 +272,10 @@ class CompressedPatchFileTest {
               offsets + "0 has values 0 to " + values + " and bytes 0 to " + lie,
               gaps.edit("offsets", all -> all.putLong(24, lie))));
     }
-    tests.add(refused("PF-POSITIONS", offsets + "0 has values 1 to " + values + " and bytes 0 to " + bytes, gaps.edit("offsets", all -> all.putLong(0, 1))));
-    tests.add(refused("PF-POSITIONS", offsets + "0 has values 0 to " + values + " and bytes 1 to " + bytes, gaps.edit("offsets", all -> all.putLong(8, 1))));
+    tests.add(refused("PF-POSITIONS", offsets + "0 has values 1 to " + values + " and bytes 0 to " + bytes,
+        gaps.edit("offsets", all -> all.putLong(0, 1))));
+    tests.add(refused("PF-POSITIONS", offsets + "0 has values 0 to " + values + " and bytes 1 to " + bytes,
+        gaps.edit("offsets", all -> all.putLong(8, 1))));
     tests.add(refused("PF-POSITIONS", wrong + ofFirst, gaps.edit("positions", all -> all.put(5, (byte) 255))));
     tests.add(
         refused(
@@ -299,7 +315,8 @@ class CompressedPatchFileTest {
 
   @Test
   void aCompressedChangeThatIsReadBackIsOfItsKind() throws IOException {
-    try (PatchFile file = PatchFile.open(save(Compressor.of(new Compression.Density(0.1, true, Optional.of(Compression.Bits.of(4)))).compress(patch(DType.BF16)).patch(), "p", 1))) {
+    Compression compression = new Compression.Density(0.1, true, Optional.of(Compression.Bits.of(4)));
+    try (PatchFile file = PatchFile.open(save(Compressor.of(compression).compress(patch(DType.BF16)).patch(), "p", 1))) {
       Delta.Sum sum = (Delta.Sum) file.patch().deltas().get(MATRIX);
       Delta.Sparse sparse = (Delta.Sparse) sum.terms().get(0).delta();
       assertTrue(sum.terms().get(0).factor() > 1);

@@ -31,8 +31,8 @@ final class PatchKeys {
   /** Few bits: parts {@code codes} and {@code scales}, fields {@code bits} and {@code group}. */
   static final String QUANTISED = "quantised";
   /**
-   * Changes of some weights: parts {@code positions} and {@code offsets}, field {@code positions}; and the values as {@link #DENSE} or, if the
-   * field {@code bits} is there, as {@link #QUANTISED}.
+   * Changes of some weights: parts {@code positions} and {@code offsets}, field {@code positions}; and the values as {@link #DENSE} or,
+   * if the field {@code bits} is there, as {@link #QUANTISED}.
    */
   static final String SPARSE = "sparse";
   /** New weights: part {@code weight}. */

@@ -155,7 +155,8 @@ public final class PatchReader {
         switch (coding) {
           case "gaps" -> Delta.Sparse.Coding.GAPS;
           case "bitmap" -> Delta.Sparse.Coding.BITMAP;
-          default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has positions in the unknown coding " + Names.quote(coding));
+          default -> throw malformed(
+              "PF-KIND", "tensor " + Names.quote(tensor) + " has positions in the unknown coding " + Names.quote(coding));
         };
     Tensor positions = part(tensor, number, "positions");
     Tensor offsets = part(tensor, number, "offsets");
@@ -170,7 +171,8 @@ public final class PatchReader {
   private long count(Tensor offsets) throws IOException {
     TensorInfo info = offsets.info();
     if (info.dtype() != DType.I64 || info.elements() < 2) {
-      throw malformed("PF-SHAPE", "tensor " + Names.quote(info.name()) + " must be I64 with two columns but is " + info.dtype() + " " + info.shape());
+      throw malformed(
+          "PF-SHAPE", "tensor " + Names.quote(info.name()) + " must be I64 with two columns but is " + info.dtype() + " " + info.shape());
     }
     ByteBuffer last = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
     offsets.read(info.bytes() - 16, last);

@@ -273,7 +273,8 @@ public final class SafetensorsModel implements ModelVersion {
   @Override
   public IOException malformed(TensorInfo tensor, String rule, String message) {
     Place place = places.get(tensor.name());
-    return new MalformedModelException(place == null ? path : place.file().path(), rule, -1, "tensor " + Names.quote(tensor.name()) + " " + message);
+    Path file = place == null ? path : place.file().path();
+    return new MalformedModelException(file, rule, -1, "tensor " + Names.quote(tensor.name()) + " " + message);
   }
 
   @Override
