@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.Patch;
 import io.portllm.compress.Compressed;
+import io.portllm.extract.Extract;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
@@ -35,6 +36,7 @@ final class DiffCommand implements Callable<Integer> {
 
   @Mixin private PatchOptions patchOptions;
   @Mixin private CompressOptions compressOptions;
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -42,20 +44,25 @@ final class DiffCommand implements Callable<Integer> {
     if (exact && compressOptions.areGiven()) {
       throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density or --bits");
     }
+    if (rankOptions.areGiven() && (exact || compressOptions.areGiven())) {
+      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density or --bits");
+    }
     return fineTuned.with(
         exact ? Patch::exact : Patch::from,
         common.mergeOptions(),
         patch -> {
           Patch chosen = patchOptions.on(patch);
+          Optional<Extract> extract = rankOptions.extract(chosen, common);
           Optional<Compressed> compressed = compressOptions.on(chosen, common);
           WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            report = PatchFile.write(compressed.map(Compressed::patch).orElse(chosen), output, common.writeOptions(progress));
+            Patch smaller = compressed.map(Compressed::patch).or(() -> extract.map(Extract::patch)).orElse(chosen);
+            report = PatchFile.write(smaller, output, common.writeOptions(progress));
           }
           if (compressed.isPresent()) {
             Reports.print(spec.commandLine().getOut(), report, compressed.get(), common.json);
           } else {
-            Reports.print(spec.commandLine().getOut(), report, common.json);
+            Reports.print(spec.commandLine().getOut(), report, extract, common.json);
           }
           return 0;
         });
