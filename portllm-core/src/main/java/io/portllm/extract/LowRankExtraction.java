@@ -9,6 +9,7 @@ import io.portllm.Mismatch;
 import io.portllm.Patch;
 import io.portllm.ProgressListener;
 import io.portllm.Shape;
+import io.portllm.Tying;
 import io.portllm.extract.TensorExtract.Form;
 import io.portllm.internal.extract.Approximation;
 import io.portllm.internal.extract.Matrix;
@@ -111,6 +112,7 @@ public final class LowRankExtraction {
     // Large tensors first, so that no thread is left with one at the end.
     changes.sort(Comparator.comparingLong((Map.Entry<String, Delta> entry) -> -elements(entry.getValue())));
     Progress done = new Progress(progress, 4 * changes.stream().mapToLong(entry -> elements(entry.getValue())).sum());
+    boolean mayHaveRows = mayHaveRows(patch);
     Map<String, Result> results = new ConcurrentHashMap<>();
     Map<String, Long> refused = new ConcurrentHashMap<>();
     Parallel.run(
@@ -120,7 +122,7 @@ public final class LowRankExtraction {
             changes,
             entry ->
                 () -> {
-                  Worker worker = new Worker(entry.getKey(), entry.getValue());
+                  Worker worker = new Worker(entry.getKey(), entry.getValue(), mayHaveRows);
                   results.put(entry.getKey(), worker.work());
                   if (worker.nonFinite > 0) {
                     refused.put(entry.getKey(), worker.nonFinite);
@@ -159,7 +161,13 @@ public final class LowRankExtraction {
   }
 
   private static long elements(Delta delta) {
-    return delta.isAdditive() ? Terms.widest(delta).elements() : delta.shape().elements();
+    return delta.shape().elements();
+  }
+
+  /** Whether changes may be kept by rows: not where embedding and head are one matrix stored twice, of which both must change alike. */
+  private static boolean mayHaveRows(Patch patch) {
+    return patch.base().filter(base -> base.tying() == Tying.TIED).isEmpty()
+        || patch.deltas().keySet().stream().filter(Embeddings::isVocabulary).count() < 2;
   }
 
   /** The new form of a change; none if it is zero. */
@@ -169,11 +177,13 @@ public final class LowRankExtraction {
   private final class Worker {
     private final String name;
     private final Delta delta;
+    private final boolean mayHaveRows;
     private long nonFinite;
 
-    Worker(String name, Delta delta) {
+    Worker(String name, Delta delta, boolean mayHaveRows) {
       this.name = name;
       this.delta = delta;
+      this.mayHaveRows = mayHaveRows;
     }
 
     Result work() throws IOException {
@@ -241,7 +251,7 @@ public final class LowRankExtraction {
       if (changed.isEmpty()) {
         return unchanged();
       }
-      boolean few = shape.rank() == 2 && 4L * changed.size() <= shape.rows();
+      boolean few = mayHaveRows && shape.rank() == 2 && 4L * changed.size() <= shape.rows();
       if (!few || Terms.of(delta).stream().noneMatch(term -> isFull(term.delta()))) {
         return result(delta, Form.WHOLE, 0, shape.elements(), Math.sqrt(squares), 0);
       }

@@ -29,7 +29,7 @@ public final class RowEvaluator {
       throw new IllegalArgumentException("change must be additive and need no weights but was " + delta);
     }
     this.delta = delta;
-    this.shape = Terms.widest(delta);
+    this.shape = delta.shape();
     this.step = RUN_BYTES / Math.max(4, Operands.elementBytes(delta));
   }
 

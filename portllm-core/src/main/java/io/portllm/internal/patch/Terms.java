@@ -22,11 +22,6 @@ public final class Terms {
     return delta.isAdditive() && of(delta).stream().allMatch(term -> term.delta() instanceof Delta.Rows);
   }
 
-  /** The shape of the widest term of an additive change: terms for single rows may not know all rows. */
-  public static Shape widest(Delta delta) {
-    return of(delta).stream().map(term -> term.delta().shape()).reduce((a, b) -> a.rows() >= b.rows() ? a : b).orElseThrow();
-  }
-
   /** {@code delta} times {@code scale}. */
   public static Delta scale(String tensor, Delta delta, double scale) {
     if (delta instanceof Delta.Unchanged) {
