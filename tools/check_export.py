@@ -1,6 +1,9 @@
 """Extracts low-rank patches with the portllm command, exports them as PEFT adapters, and checks both with torch and PEFT.
 
-usage: check_export.py PORTLLM_JAR LAB [--java JAVA]
+usage: check_export.py PORTLLM_JAR LAB [--java JAVA] [--peft FOLDER]
+
+FOLDER has adapters, their bases and what PEFT merges them to, as portllm-io/src/test/resources/golden/peft has: each LoRA among them is
+exported again, and PEFT merges the result to the same weights as what it was given.
 
 On the lab's climbs-full - v1:
   rank R       the error of each tensor's factors, by the report and anew in float64 from the file, against the best that torch.linalg.svd
@@ -120,7 +123,7 @@ def merged(base, adapter):
 
 def compare(what, mine, theirs):
     worst, same = 0.0, 0
-    require(set(mine) == set(theirs), f"names differ: {set(mine) ^ set(theirs)}")
+    require(set(mine) == set(theirs) and mine, f"names differ: {set(mine) ^ set(theirs)}")
     for name, tensor in mine.items():
         difference = (tensor.double() - theirs[name].double()).abs().max().item()
         same += torch.equal(tensor, theirs[name])
@@ -141,6 +144,22 @@ def check_export(portllm, what, patch, base, folder):
         require(torch.equal(mine[f"{module}.weight"], whole[f"{module}.weight"]), f"{module} was saved whole and differs")
 
 
+GOLDEN = {"lora": "llama-base-1", "lora_bias": "qwen2-base-1", "lora_embed": "llama-base-1", "lora_fan_in_fan_out": "gpt2-base-1",
+          "lora_layers": "llama-base-1", "lora_modules_to_save": "llama-base-1", "lora_patterns": "llama-base-1",
+          "lora_rslora": "llama-base-1", "lora_tokens": "llama-base-1"}
+
+
+def check_golden(portllm, adapters, folder):
+    for name, base in GOLDEN.items():
+        again = folder / "again"
+        portllm("export", adapters / name, "--format", "peft", "--base", adapters / base, "-o", again, "--force")
+        mine, old = merged(adapters / base, again), load_file(adapters / base / "model.safetensors")
+        changed = load_file(adapters / name / "expected_merged.safetensors")
+        for tensor in set(old) - set(changed):
+            require(torch.equal(mine[tensor], old[tensor]), f"{name}: {tensor} changed")
+        compare(f"{name} exported again", {tensor: mine[tensor] for tensor in changed}, changed)
+
+
 def check_trainable(portllm, patch, base, folder):
     adapter = folder / "trainable"
     portllm("export", patch, "--format", "peft", "--base", base, "-o", adapter, "--trainable")
@@ -159,6 +178,7 @@ def main():
     parser.add_argument("jar")
     parser.add_argument("lab", type=pathlib.Path)
     parser.add_argument("--java", default="java")
+    parser.add_argument("--peft", type=pathlib.Path)
     options = parser.parse_args()
     portllm, lab = Portllm(options.java, options.jar), options.lab
     with tempfile.TemporaryDirectory() as name:
@@ -180,6 +200,8 @@ def main():
         same = all(torch.equal(mine[name], theirs[name]) for name in theirs)
         print(f"climbs-lora exported again: merged to {'the same bits' if same else 'OTHER bits'}")
         require(same, "climbs-lora exported again merges to other weights")
+        if options.peft:
+            check_golden(portllm, options.peft, folder)
         check_trainable(portllm, folder / "rank8.patch.safetensors", wide["v2"], folder)
     sys.exit(1 if failed else 0)
 

@@ -394,4 +394,66 @@ class CommandTest {
     Files.write(adapter.resolve("adapter_model.safetensors"), file.array());
     return adapter;
   }
+
+  @Test
+  void aLowRankPatchIsSmallerAndItsErrorIsReported() throws IOException {
+    Path full = folder.resolve("full.patch.safetensors");
+    Path small = folder.resolve("small.patch.safetensors");
+    List<Object> diff = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o");
+    run(Stream.concat(diff.stream(), Stream.of(full)).toArray());
+    Result text = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8)).toArray());
+    assertEquals(0, text.exitCode(), text.err());
+    assertTrue(text.out().contains("28 tensors as factors of rank 8 to 8, 10 whole, 1 by rows, 0 unchanged; relative error 0.2768"), text.out());
+    assertTrue(Files.size(small) < Files.size(full) / 5);
+    byte[] first = Files.readAllBytes(small);
+    Result json = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8, "--threads", 1, "--force", "--json")).toArray());
+    assertArrayEquals(first, Files.readAllBytes(small));
+    JsonNode lowRank = new ObjectMapper().readTree(json.out()).get("lowRank");
+    assertEquals(0.2768, lowRank.get("relativeError").asDouble(), 5e-5);
+    assertEquals(39, lowRank.get("tensors").size());
+    JsonNode tensor = lowRank.get("tensors").get("model.layers.0.self_attn.q_proj.weight");
+    assertEquals("factors", tensor.get("form").asText());
+    assertEquals(8, tensor.get("rank").asInt());
+    assertEquals(8 * (128 + 128), tensor.get("stored").asInt());
+  }
+
+  @Test
+  void energyChoosesRanksUpToALimit() throws IOException {
+    Object[] diff = {"diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", folder.resolve("p.patch.safetensors")};
+    Result free = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9)).toArray());
+    assertTrue(free.out().startsWith("28 tensors as factors of rank 2 to 15, "), free.out());
+    Result limited = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9, "--max-rank", 4, "--force")).toArray());
+    assertTrue(limited.out().startsWith("28 tensors as factors of rank 2 to 4, "), limited.out());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--energy", 0.9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--max-rank", 9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 1.1)).toArray()).exitCode());
+  }
+
+  @Test
+  void anExportedPatchAppliesAsThePatch() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4, "--only", "*_proj.weight");
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", patch, "--format", "peft", "-o", adapter, "--base", model("v2"), "--base-name", "lab/v2", "--trainable");
+    assertEquals(0, export.exitCode(), export.err());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("one")).exitCode());
+    assertEquals(0, run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("other")).exitCode());
+    assertArrayEquals(weights("one"), weights("other"));
+    JsonNode config = new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile());
+    assertEquals("lab/v2", config.get("base_model_name_or_path").asText());
+    assertFalse(config.get("inference_mode").asBoolean());
+  }
+
+  @Test
+  void aPatchThatNeedsItsBaseIsExportedOnlyWithIt() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4);
+    Result refused = run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"));
+    assertEquals(1, refused.exitCode());
+    assertOneLine(refused.err());
+    assertTrue(refused.err().contains("for which the base is needed"), refused.err());
+    assertFalse(Files.exists(folder.resolve("adapter")));
+    assertEquals(0, run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"), "--base", model("v1")).exitCode());
+    assertEquals(2, run("export", patch, "--format", "gguf", "-o", folder.resolve("adapter")).exitCode());
+  }
 }

@@ -119,6 +119,19 @@ class PeftExportTest {
   }
 
   @Test
+  void factorsBesideUnchangedCopiesOfEmbeddingsStayFactors() throws IOException {
+    try (ModelVersion base = Checkpoints.open(Goldens.path("peft/llama-base-1"));
+        PeftAdapter imported = PeftAdapter.open(adapter("lora_embed"))) {
+      PeftExport.write(Patch.from(imported, base), folder.resolve("again"));
+    }
+    assertTrue(config(folder.resolve("again")).get("modules_to_save").isNull());
+    try (ModelVersion stored = Checkpoints.open(folder.resolve("again/adapter_model.safetensors"))) {
+      assertTrue(stored.find("base_model.model.model.embed_tokens.lora_embedding_A").isPresent());
+      assertTrue(stored.find("base_model.model.lm_head.lora_A.weight").isPresent());
+    }
+  }
+
+  @Test
   void factorsAreCopiedBitForBit() throws IOException {
     Path again = folder.resolve("again");
     try (PeftAdapter imported = PeftAdapter.open(adapter("lora"))) {

@@ -16,6 +16,7 @@ import io.portllm.Tying;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Equality;
+import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.internal.text.Names;
 import io.portllm.io.ExportOptions;
 import java.io.ByteArrayInputStream;
@@ -56,6 +57,8 @@ public final class AdapterExport implements ModelVersion {
   private final Optional<ModelVersion> patched;
   private final List<Mismatch> mismatches = new ArrayList<>();
   private final SortedMap<String, ExportedFactors> factors = new TreeMap<>();
+  /** The shapes of the weights that the factors change. */
+  private final Map<String, Shape> shapes = new TreeMap<>();
   private final Set<String> whole = new TreeSet<>();
   private final Map<String, Tensor> sources = new TreeMap<>();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
@@ -97,8 +100,11 @@ public final class AdapterExport implements ModelVersion {
         Equality.require(tensor, same, 0, same.base().info().bytes(), new DirectBuffers(1 << 20));
       } else if (!tensor.endsWith(WEIGHT) && !tensor.endsWith(BIAS)) {
         mismatches.add(Mismatch.of(tensor, "is no weight or bias of a module, and a PEFT adapter holds nothing else"));
-      } else if (tensor.endsWith(WEIGHT) && ExportedFactors.products(entry.getValue()).isPresent()) {
-        product(tensor, entry.getValue());
+      } else if (tensor.endsWith(WEIGHT)) {
+        Delta delta = withoutZeros(entry.getValue());
+        if (ExportedFactors.products(delta).isPresent()) {
+          product(tensor, delta);
+        }
       }
     }
     // Biases come after the factors: beside factors they are saved alone, elsewhere with their module.
@@ -122,6 +128,33 @@ public final class AdapterExport implements ModelVersion {
     }
   }
 
+  /** PEFT stores copies of embeddings beside their factors; where they are the base's, the factors are the whole change. */
+  private static Delta withoutZeros(Delta delta) throws IOException {
+    if (!(delta instanceof Delta.Sum sum) || sum.terms().stream().noneMatch(term -> term.delta() instanceof Delta.LowRank)) {
+      return delta;
+    }
+    List<Delta.Term> kept = new ArrayList<>();
+    for (Delta.Term term : sum.terms()) {
+      if (!(term.delta() instanceof Delta.Difference) || !isZero(new RowEvaluator(term.delta()))) {
+        kept.add(term);
+      }
+    }
+    return new Delta.Sum(kept);
+  }
+
+  private static boolean isZero(RowEvaluator rows) throws IOException {
+    float[] row = new float[Math.toIntExact(rows.shape().columns())];
+    for (long i = 0; i < rows.shape().rows(); i++) {
+      rows.read(i, 1, row);
+      for (float value : row) {
+        if (value != 0) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
   private static String module(String tensor) {
     return tensor.substring(0, tensor.lastIndexOf('.'));
   }
@@ -137,6 +170,7 @@ public final class AdapterExport implements ModelVersion {
     fanInFanOut |= conv1d;
     ExportedFactors found = ExportedFactors.of(tensor, delta, embedding || conv1d);
     factors.put(module, found);
+    shapes.put(module, delta.shape());
     sources.put(PREFIX + module + (embedding ? ".lora_embedding_A" : ".lora_A.weight"), found.a());
     sources.put(PREFIX + module + (embedding ? ".lora_embedding_B" : ".lora_B.weight"), found.b());
   }
@@ -180,7 +214,7 @@ public final class AdapterExport implements ModelVersion {
       return tensor.info().shape();
     }
     String module = name.substring(PREFIX.length(), name.length() - ".lora_A.weight".length());
-    Shape weight = ExportedFactors.products(patch.deltas().get(module + WEIGHT)).orElseThrow().get(0).shape();
+    Shape weight = shapes.get(module);
     Shape own = tensor.info().shape();
     if (weight.rank() <= 2) {
       return Shape.of(own.rows(), own.columns());
