@@ -12,7 +12,7 @@ On the lab's climbs-full - v1:
 For these patches and climbs-lora, on v1 and ported to v2:
   PEFT loads the adapter on the base in float32, all its keys and no others, and merge_and_unload() is compared with `portllm apply`.
   climbs-lora exported again must be merged by PEFT to the same bits as climbs-lora itself.
-  An adapter exported as trainable has weights that require a gradient, and one step of SGD changes them.
+  An adapter exported as trainable, loaded with is_trainable as its inference_mode says, has a gradient for every parameter.
 
 Exit code 1 if a figure is beyond its tolerance:
   reported error: 1e-6 of the recomputed one, and 1e-9 absolute;  best error: 1.01 times;  rank: least, or one more.

@@ -45,13 +45,14 @@ final class ExportCommand implements Callable<Integer> {
   @Option(
       names = "--base",
       paramLabel = "B",
-      description = "The model that the adapter will be loaded on: the old base, or the new one of a ported patch. Needed for changes that are not low-rank.")
+      description =
+          "The model that the adapter will be loaded on: the old base, or the new one of a ported patch. Needed for changes that are not low-rank.")
   private Path base;
 
   @Option(names = "--base-name", paramLabel = "NAME", description = "What the adapter calls that model. Default: the name of the folder.")
   private String baseName;
 
-  @Option(names = "--trainable", description = "Let PEFT load the adapter to be trained further.")
+  @Option(names = "--trainable", description = "Write an adapter to be trained further (inference_mode false).")
   private boolean trainable;
 
   @Mixin private PatchOptions patchOptions;

@@ -42,7 +42,10 @@ public final class ExportOptions {
     return new ExportOptions(base, Optional.of(name), trainable, writing);
   }
 
-  /** These options for an adapter that is the start of a tune: PEFT loads it with its weights to be trained. */
+  /**
+   * These options for an adapter that is the start of a tune: its configuration does not say {@code inference_mode}. PEFT trains it when it is
+   * loaded with {@code is_trainable=True}.
+   */
   public ExportOptions trainable() {
     return new ExportOptions(base, baseName, true, writing);
   }
@@ -62,7 +65,7 @@ public final class ExportOptions {
     return baseName;
   }
 
-  /** Whether PEFT shall train the adapter. */
+  /** Whether the adapter is the start of a tune. */
   public boolean isTrainable() {
     return trainable;
   }
