@@ -2,6 +2,8 @@ package io.portllm;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.internal.codes.CodeLayout;
+import io.portllm.internal.codes.PositionLayout;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
@@ -11,9 +13,9 @@ import java.util.Set;
 /**
  * The change of one tensor. Immutable; holds tensors to read from, not values.
  *
- * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Computed} and {@link Sum} are added to the new base's weights and can
- * be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base. {@link Exact} changes one
- * base's bits, and refuses every other.
+ * <p>{@link Dense}, {@link Difference}, {@link LowRank}, {@link Rows}, {@link Quantised}, {@link Sparse}, {@link Computed} and {@link Sum} are
+ * added to the new base's weights and can be scaled. {@link Replacement} and {@link RowReplacement} say what the weights become, whatever the base.
+ * {@link Exact} changes one base's bits, and refuses every other.
  */
 public sealed interface Delta {
   /** The shape of the tensor that it changes. */
@@ -118,6 +120,59 @@ public sealed interface Delta {
         throw new IllegalArgumentException(
             "the base of rows up to number " + last + " of " + shape.columns() + " columns must have them but is " + rows);
       });
+    }
+  }
+
+  /**
+   * Changes of a few bits each: {@code scale · code} in float32.
+   *
+   * <p>The tensor is seen as a matrix of {@link Shape#rows} × {@link Shape#columns}; one of fewer than two dimensions as a single row. The
+   * codes of a row fill bytes from the lowest bits up, and each row begins a new byte. Codes of 8 and 4 bits are two's complement; a
+   * code of 1 bit stands for 1 if it is set, and else for −1.
+   *
+   * @param codes U8, a row of ⌈columns · bits / 8⌉ bytes for each row
+   * @param scales F32, a row of ⌈columns / group⌉ for each row, or 1 × 1 if {@code group} is 0
+   * @param bits 8, 4 or 1
+   * @param group how many neighbours within a row share a scale, a multiple of 8 or at least a whole row; 0 if all weights share one
+   * @param shape the shape of the weight
+   */
+  record Quantised(Tensor codes, Tensor scales, int bits, long group, Shape shape) implements Delta {
+    public Quantised {
+      CodeLayout.of(shape, bits, group).requireFits(codes.info(), scales.info());
+    }
+  }
+
+  /**
+   * Changes of some weights; the rest stay.
+   *
+   * <p>Weights are counted in C order and cut into blocks of {@value #BLOCK}. {@link Coding} says how the positions of a block's
+   * changes are written.
+   *
+   * @param positions U8, the positions of the changes, block after block
+   * @param offsets I64, (blocks + 1) × 2: the first value and the first byte of positions of each block, and then the number of both
+   * @param coding how positions are written
+   * @param values {@link Dense} or {@link Quantised}, of one dimension: the changes in the order of their positions. As float32: F64 is
+   *     rounded
+   * @param shape the shape of the weight
+   */
+  record Sparse(Tensor positions, Tensor offsets, Coding coding, Delta values, Shape shape) implements Delta {
+    /** Weights in a block; the last block may be shorter. */
+    public static final int BLOCK = 1 << 15;
+
+    /** How the positions of a block's changes are written. */
+    public enum Coding {
+      /**
+       * A byte for each change: how many unchanged weights lie between it and the change before, or the start of the block. 255 stands
+       * for 255 unchanged weights and no change.
+       */
+      GAPS,
+      /** A bit for each weight, set if it changes, from the lowest bit of the first byte up. */
+      BITMAP
+    }
+
+    public Sparse {
+      Objects.requireNonNull(coding, "coding");
+      PositionLayout.requireFits(positions.info(), offsets.info(), coding, values, shape);
     }
   }
 

@@ -1,6 +1,7 @@
 package io.portllm;
 
 import io.portllm.internal.patch.Differences;
+import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -50,6 +51,18 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
    * @throws IOException naming the file that changed
    */
   default void verifyUnchanged() throws IOException {}
+
+  /**
+   * What to throw where the content of a tensor, once read, turns out to break a rule.
+   *
+   * @param tensor one of {@link #tensors}
+   * @param rule the rule's short name
+   * @param message what was expected and found; does not repeat the tensor's name
+   * @return an exception that names the tensor, and the file if there is one
+   */
+  default IOException malformed(TensorInfo tensor, String rule, String message) {
+    return new IOException("tensor " + Names.quote(tensor.name()) + " " + message + " (" + rule + ")");
+  }
 
   @Override
   void close() throws IOException;

@@ -3,6 +3,7 @@ package io.portllm.cli;
 import io.portllm.Allow;
 import io.portllm.BasePolicy;
 import io.portllm.MergeOptions;
+import io.portllm.extract.LowRankExtraction;
 import io.portllm.io.WriteOptions;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -49,6 +50,16 @@ final class CommonOptions {
       options = options.overwriting();
     }
     return threads == null ? options : options.withThreads(threads);
+  }
+
+  int threads() {
+    return threads == null ? WriteOptions.defaults().threads() : WriteOptions.defaults().withThreads(threads).threads();
+  }
+
+  /** {@code extraction} with the threads that are wanted, ended by an interrupt. */
+  LowRankExtraction with(LowRankExtraction extraction) {
+    LowRankExtraction stoppable = extraction.cancelledWhen(Interruption::isRequested);
+    return threads == null ? stoppable : stoppable.withThreads(threads);
   }
 
   /** Reads the names that messages use, such as {@code other-vocabulary}. */

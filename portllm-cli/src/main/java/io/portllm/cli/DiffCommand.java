@@ -1,15 +1,19 @@
 package io.portllm.cli;
 
 import io.portllm.Patch;
+import io.portllm.compress.Compressed;
+import io.portllm.extract.Extract;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code portllm diff}. */
@@ -31,19 +35,35 @@ final class DiffCommand implements Callable<Integer> {
   private boolean exact;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private CompressOptions compressOptions;
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
+    if (exact && compressOptions.areGiven()) {
+      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density or --bits");
+    }
+    if (rankOptions.isGiven() && (exact || compressOptions.areGiven())) {
+      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density or --bits");
+    }
     return fineTuned.with(
         exact ? Patch::exact : Patch::from,
         common.mergeOptions(),
         patch -> {
+          Patch chosen = patchOptions.on(patch);
+          Optional<Compressed> compressed = compressOptions.on(chosen, common);
+          Optional<Extract> extract = rankOptions.extract(chosen, common);
+          Patch written = compressed.map(Compressed::patch).or(() -> extract.map(Extract::patch)).orElse(chosen);
           WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            report = PatchFile.write(patchOptions.on(patch), output, common.writeOptions(progress));
+            report = PatchFile.write(written, output, common.writeOptions(progress));
           }
-          Reports.print(spec.commandLine().getOut(), report, common.json);
+          if (compressed.isPresent()) {
+            Reports.print(spec.commandLine().getOut(), report, compressed.get(), common.json);
+          } else {
+            Reports.print(spec.commandLine().getOut(), report, extract, common.json);
+          }
           return 0;
         });
   }

@@ -15,7 +15,14 @@ import picocli.CommandLine.Command;
     name = "portllm",
     description = "Ports a fine-tune of a language model to a newer release of that model.",
     subcommands = {
-      PortCommand.class, DiffCommand.class, ApplyCommand.class, UndoCommand.class, MergeCommand.class, InfoCommand.class, DemoCommand.class
+      PortCommand.class,
+      DiffCommand.class,
+      ApplyCommand.class,
+      UndoCommand.class,
+      MergeCommand.class,
+      ExportCommand.class,
+      InfoCommand.class,
+      DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = Main.Version.class,

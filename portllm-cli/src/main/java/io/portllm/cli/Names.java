@@ -25,6 +25,10 @@ final class Names {
       return "replacement";
     } else if (delta instanceof Delta.RowReplacement rows) {
       return "replacement of " + rows.indices().length() + " rows";
+    } else if (delta instanceof Delta.Quantised quantised) {
+      return quantised.bits() == 1 ? "1 bit" : quantised.bits() + " bits";
+    } else if (delta instanceof Delta.Sparse sparse) {
+      return sparse.values().shape().elements() + " weights" + (sparse.values() instanceof Delta.Quantised values ? " in " + kind(values) : "");
     } else if (delta instanceof Delta.Computed) {
       return "computed";
     } else if (delta instanceof Delta.Exact) {

@@ -2,20 +2,39 @@ package io.portllm.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.portllm.Delta;
+import io.portllm.Patch;
 import io.portllm.Rounding;
+import io.portllm.TensorInfo;
+import io.portllm.compress.Compressed;
+import io.portllm.extract.Extract;
+import io.portllm.extract.TensorExtract;
+import io.portllm.extract.TensorExtract.Form;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.HashMap;
+import java.util.IntSummaryStatistics;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
 
 /** What was done, as text or JSON. */
 final class Reports {
   private Reports() {}
 
   static void print(PrintWriter out, WriteReport report, boolean json) throws IOException {
+    print(out, report, Optional.empty(), json);
+  }
+
+  static void print(PrintWriter out, WriteReport report, Optional<Extract> extract, boolean json) throws IOException {
     if (json) {
-      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(toJson(report)));
+      ObjectNode root = toJson(report);
+      extract.ifPresent(found -> put(root.putObject("lowRank"), found));
+      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
     } else {
+      extract.ifPresent(found -> print(out, found));
       out.printf(
           Locale.ROOT,
           "wrote %s: %d tensors, %s in %.1f s%n",
@@ -36,6 +55,78 @@ final class Reports {
       }
     }
     out.flush();
+  }
+
+  /** What was written of a compressed patch, and what it lost. */
+  static void print(PrintWriter out, WriteReport report, Compressed compressed, boolean json) throws IOException {
+    long whole = bytesOfChangedTensors(compressed.patch());
+    double ratio = whole / (double) Math.max(1, report.bytes());
+    if (json) {
+      ObjectNode root = toJson(report);
+      root.put("bytesOfChangedTensors", whole);
+      root.put("ratio", ratio);
+      root.put("relativeError", compressed.total().relativeError());
+      ObjectNode errors = root.putObject("errors");
+      compressed.losses().forEach((name, loss) -> errors.put(name, loss.relativeError()));
+      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
+      out.flush();
+      return;
+    }
+    print(out, report, false);
+    out.printf(
+        Locale.ROOT,
+        "1/%.1f of the %s of the tensors it changes; relative error %.4g, %d of %d changes kept whole%n",
+        ratio,
+        size(whole),
+        compressed.total().relativeError(),
+        compressed.whole().size(),
+        compressed.losses().size());
+    out.flush();
+  }
+
+  /** The size of the tensors that {@code patch} changes in the model it was made on, or in float32 where that is not known. */
+  private static long bytesOfChangedTensors(Patch patch) {
+    Map<String, TensorInfo> base = new HashMap<>();
+    patch.base().ifPresent(record -> record.tensors().forEach(tensor -> base.put(tensor.name(), tensor)));
+    long bytes = 0;
+    for (Map.Entry<String, Delta> entry : patch.deltas().entrySet()) {
+      if (!(entry.getValue() instanceof Delta.Unchanged)) {
+        TensorInfo tensor = base.get(entry.getKey());
+        bytes += tensor == null ? 4 * entry.getValue().shape().elements() : tensor.bytes();
+      }
+    }
+    return bytes;
+  }
+
+  private static void print(PrintWriter out, Extract extract) {
+    IntSummaryStatistics ranks =
+        extract.tensors().stream().filter(tensor -> tensor.form() == Form.FACTORS).mapToInt(TensorExtract::rank).summaryStatistics();
+    Map<Form, Long> forms = extract.tensors().stream().collect(Collectors.groupingBy(TensorExtract::form, Collectors.counting()));
+    out.printf(
+        Locale.ROOT,
+        "%d tensors as factors of rank %d to %d, %d whole, %d by rows, %d unchanged; relative error %.4g%n",
+        ranks.getCount(),
+        ranks.getCount() == 0 ? 0 : ranks.getMin(),
+        ranks.getCount() == 0 ? 0 : ranks.getMax(),
+        forms.getOrDefault(Form.WHOLE, 0L),
+        forms.getOrDefault(Form.ROWS, 0L),
+        forms.getOrDefault(Form.UNCHANGED, 0L),
+        extract.relativeError());
+  }
+
+  private static void put(ObjectNode node, Extract extract) {
+    node.put("relativeError", extract.relativeError());
+    ObjectNode tensors = node.putObject("tensors");
+    extract.tensors().forEach(
+        tensor -> {
+          ObjectNode entry = tensors.putObject(tensor.tensor());
+          entry.put("form", tensor.form().name().toLowerCase(Locale.ROOT));
+          entry.put("rank", tensor.rank());
+          entry.put("elements", tensor.elements());
+          entry.put("stored", tensor.stored());
+          entry.put("norm", tensor.norm());
+          entry.put("relativeError", tensor.relativeError());
+        });
   }
 
   private static ObjectNode toJson(WriteReport report) {

@@ -284,6 +284,60 @@ class CommandTest {
     assertEquals(2, run("undo", model("climbs-full"), "-o", folder.resolve("out")).exitCode());
   }
 
+  private Result compressed(Path patch, Object... more) {
+    List<Object> arguments = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--force");
+    return run(Stream.concat(arguments.stream(), Arrays.stream(more)).toArray());
+  }
+
+  @Test
+  void compressedPatchesStateSizeRatioAndError() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    Result four = compressed(patch, "--bits", 4);
+    assertEquals(0, four.exitCode(), four.err());
+    assertEquals("1/3.7 of the 1.6 MB of the tensors it changes; relative error 0.07160, 9 of 39 changes kept whole", four.out().lines().toList().get(1));
+    Result info = run("info", patch);
+    assertTrue(info.out().contains("recipe (climbs-full - v1) at 4 bits, relative error 0.07160"), info.out());
+    assertTrue(info.out().contains("model.layers.0.mlp.down_proj.weight 4 bits "), info.out());
+
+    JsonNode sparse = new ObjectMapper().readTree(compressed(patch, "--density", 0.1, "--rescale", "--bits", 1, "--group", 64, "--compress", "*_proj.weight", "--json", "--threads", 3).out());
+    assertTrue(sparse.get("relativeError").asDouble() > 0.1 && sparse.get("ratio").asDouble() > 1, sparse.toString());
+    assertEquals(0, sparse.get("errors").get("model.norm.weight").asDouble());
+    assertTrue(sparse.get("errors").get("model.layers.0.mlp.down_proj.weight").asDouble() > 0);
+    assertTrue(run("info", patch).out().contains(" weights in 1 bit * "));
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("applied")).exitCode());
+
+    byte[] rows = Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "row", "--threads", 1));
+    assertArrayEquals(rows, Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "row", "--threads", 4)));
+    assertFalse(Arrays.equals(rows, Files.readAllBytes(patchOf(patch, "--bits", 1, "--group", "matrix"))));
+  }
+
+  private Path patchOf(Path patch, Object... options) {
+    Result result = compressed(patch, options);
+    assertEquals(0, result.exitCode(), result.err());
+    return patch;
+  }
+
+  @Test
+  void compressionThatMakesNoSenseIsWrongUsage() {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    for (List<Object> options :
+        List.<List<Object>>of(
+            List.of("--bits", 3),
+            List.of("--density", 0),
+            List.of("--density", 1.5),
+            List.of("--rescale"),
+            List.of("--bits", 4, "--rescale"),
+            List.of("--bits", 4, "--exact"),
+            List.of("--group", 8),
+            List.of("--bits", 4, "--group", 12),
+            List.of("--bits", 4, "--group", "column"),
+            List.of("--bits", 4, "--compress", "nothing"),
+            List.of("--compress", "*"))) {
+      assertEquals(2, compressed(patch, options.toArray()).exitCode(), options.toString());
+    }
+    assertFalse(Files.exists(patch));
+  }
+
   @Test
   void adapterThatDependsOnItsBaseIsPortedUnderThePolicyThatIsNamed() throws IOException {
     Path adapter = scalingAdapter();
@@ -339,5 +393,67 @@ class CommandTest {
     }
     Files.write(adapter.resolve("adapter_model.safetensors"), file.array());
     return adapter;
+  }
+
+  @Test
+  void aLowRankPatchIsSmallerAndItsErrorIsReported() throws IOException {
+    Path full = folder.resolve("full.patch.safetensors");
+    Path small = folder.resolve("small.patch.safetensors");
+    List<Object> diff = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o");
+    run(Stream.concat(diff.stream(), Stream.of(full)).toArray());
+    Result text = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8)).toArray());
+    assertEquals(0, text.exitCode(), text.err());
+    assertTrue(text.out().contains("28 tensors as factors of rank 8 to 8, 10 whole, 1 by rows, 0 unchanged; relative error 0.2768"), text.out());
+    assertTrue(Files.size(small) < Files.size(full) / 5);
+    byte[] first = Files.readAllBytes(small);
+    Result json = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8, "--threads", 1, "--force", "--json")).toArray());
+    assertArrayEquals(first, Files.readAllBytes(small));
+    JsonNode lowRank = new ObjectMapper().readTree(json.out()).get("lowRank");
+    assertEquals(0.2768, lowRank.get("relativeError").asDouble(), 5e-5);
+    assertEquals(39, lowRank.get("tensors").size());
+    JsonNode tensor = lowRank.get("tensors").get("model.layers.0.self_attn.q_proj.weight");
+    assertEquals("factors", tensor.get("form").asText());
+    assertEquals(8, tensor.get("rank").asInt());
+    assertEquals(8 * (128 + 128), tensor.get("stored").asInt());
+  }
+
+  @Test
+  void energyChoosesRanksUpToALimit() throws IOException {
+    Object[] diff = {"diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", folder.resolve("p.patch.safetensors")};
+    Result free = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9)).toArray());
+    assertTrue(free.out().startsWith("28 tensors as factors of rank 2 to 15, "), free.out());
+    Result limited = run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 0.9, "--max-rank", 4, "--force")).toArray());
+    assertTrue(limited.out().startsWith("28 tensors as factors of rank 2 to 4, "), limited.out());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--energy", 0.9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--rank", 4, "--max-rank", 9)).toArray()).exitCode());
+    assertEquals(2, run(Stream.concat(Arrays.stream(diff), Stream.of("--energy", 1.1)).toArray()).exitCode());
+  }
+
+  @Test
+  void anExportedPatchAppliesAsThePatch() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4, "--only", "*_proj.weight");
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", patch, "--format", "peft", "-o", adapter, "--base", model("v2"), "--base-name", "lab/v2", "--trainable");
+    assertEquals(0, export.exitCode(), export.err());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("one")).exitCode());
+    assertEquals(0, run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("other")).exitCode());
+    assertArrayEquals(weights("one"), weights("other"));
+    JsonNode config = new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile());
+    assertEquals("lab/v2", config.get("base_model_name_or_path").asText());
+    assertFalse(config.get("inference_mode").asBoolean());
+  }
+
+  @Test
+  void aPatchThatNeedsItsBaseIsExportedOnlyWithIt() throws IOException {
+    Path patch = folder.resolve("climbs.patch.safetensors");
+    run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4);
+    Result refused = run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"));
+    assertEquals(1, refused.exitCode());
+    assertOneLine(refused.err());
+    assertTrue(refused.err().contains("for which the base is needed"), refused.err());
+    assertFalse(Files.exists(folder.resolve("adapter")));
+    assertEquals(0, run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"), "--base", model("v1")).exitCode());
+    assertEquals(2, run("export", patch, "--format", "gguf", "-o", folder.resolve("adapter")).exitCode());
   }
 }

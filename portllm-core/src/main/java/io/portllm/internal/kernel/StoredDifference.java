@@ -3,7 +3,7 @@ package io.portllm.internal.kernel;
 import io.portllm.DType;
 import java.nio.ByteBuffer;
 
-/** Differences of weights as elements that can be stored. */
+/** Differences of weights, and changes in general, as elements that can be stored. */
 public final class StoredDifference {
   private static final int BLOCK = 1024;
 
@@ -14,7 +14,8 @@ public final class StoredDifference {
     /** Nothing looked at yet. */
     public static final Facts NONE = new Facts(true, true, true);
 
-    Facts and(Facts other) {
+    /** What two runs together are like. */
+    public Facts and(Facts other) {
       return new Facts(allZero && other.allZero, fitsBf16 && other.fitsBf16, fitsF16 && other.fitsF16);
     }
   }
@@ -32,9 +33,14 @@ public final class StoredDifference {
         continue;
       }
       Floats.readDifference(tunedType, tuned, baseType, base, start, values, other, length, scratch);
-      facts = facts.and(new Facts(isZero(values, length), fits(DType.BF16, values, length), fits(DType.F16, values, length)));
+      facts = facts.and(examine(values, length));
     }
     return facts;
+  }
+
+  /** Looks at {@code count} values. */
+  public static Facts examine(float[] values, int count) {
+    return new Facts(isZero(values, count), fits(DType.BF16, values, count), fits(DType.F16, values, count));
   }
 
   /** Writes {@code count} differences as elements of type {@code to}: F64, or a type that holds them exactly. */
@@ -71,6 +77,13 @@ public final class StoredDifference {
       }
     }
     return true;
+  }
+
+  /** Writes {@code count} values as elements of type {@code to}, which holds them exactly. */
+  public static void write(float[] values, int count, DType to, ByteBuffer target) {
+    int[] bits = new int[count];
+    Floats.narrow(to, values, bits, count);
+    Floats.writeBits(to, bits, target, 0, count);
   }
 
   private static boolean isZero(float[] values, int count) {

@@ -14,7 +14,7 @@ public record Cut(int key, long last) {
   static final Cut NONE = new Cut(Integer.MAX_VALUE - 1, -1);
 
   /** Whether the element {@code index} with this value is above the line. */
-  boolean isAbove(float value, long index) {
+  public boolean isAbove(float value, long index) {
     int magnitude = Float.floatToRawIntBits(value) & Integer.MAX_VALUE;
     return magnitude > key || magnitude == key && index <= last;
   }

@@ -20,6 +20,10 @@ public final class DeltaTensors {
       return List.of(product.b(), product.a());
     } else if (delta instanceof Delta.Rows rows) {
       return rows.base().map(base -> List.of(rows.values(), base)).orElse(List.of(rows.values()));
+    } else if (delta instanceof Delta.Quantised quantised) {
+      return List.of(quantised.codes(), quantised.scales());
+    } else if (delta instanceof Delta.Sparse sparse) {
+      return ImmutableList.<Tensor>builder().add(sparse.positions(), sparse.offsets()).addAll(of(sparse.values())).build();
     } else if (delta instanceof Delta.Computed computed) {
       return ImmutableList.<Tensor>builder().addAll(computed.change().inputs()).addAll(computed.frozenOn().stream().iterator()).build();
     } else if (delta instanceof Delta.Replacement replacement) {

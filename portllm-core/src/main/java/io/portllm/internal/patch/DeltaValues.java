@@ -49,13 +49,13 @@ public final class DeltaValues {
     this.shared = shared;
     if (!delta.isAdditive()) {
       throw new IllegalStateException(
-          "tensor " + Names.quote(tensor) + " is replaced by the patch, which has no values to combine; "
+          "tensor " + Names.quote(tensor) + " is replaced by the patch, which leaves no change to work on; "
               + "extract the patch against its base to get a difference");
     }
     for (Delta.Term term : Terms.of(delta)) {
       if (term.delta() instanceof Delta.Computed computed && computed.change().dependsOnWeights() && computed.frozenOn().isEmpty()) {
         throw new IllegalStateException(
-            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so it has no values to combine; "
+            "the change of tensor " + Names.quote(tensor) + " depends on the weights of the new base, so there is none to work on yet; "
                 + "freeze it on its base");
       }
     }
@@ -75,21 +75,35 @@ public final class DeltaValues {
    */
   public void read(long first, int count, float[] target) throws IOException {
     for (int done = 0; done < count; done += RUN) {
-      run(first + done, Math.min(RUN, count - done), target, done);
+      int length = Math.min(RUN, count - done);
+      requireFinite(run(first + done, length, target, done), first + done, length);
     }
   }
 
-  private void run(long first, int count, float[] target, int at) throws IOException {
+  /**
+   * Reads changes as {@link #read} does, infinite and NaN ones too.
+   *
+   * @return how many are infinite or NaN
+   */
+  public long readCounting(long first, int count, float[] target) throws IOException {
+    long nonFinite = 0;
+    for (int done = 0; done < count; done += RUN) {
+      nonFinite += run(first + done, Math.min(RUN, count - done), target, done);
+    }
+    return nonFinite;
+  }
+
+  /** Reads one run; returns how many changes are infinite or NaN. */
+  private long run(long first, int count, float[] target, int at) throws IOException {
     int covered = (int) Math.max(0, Math.min(count, delta.shape().elements() - first));
     if (delta instanceof Delta.Difference difference && covered == count) {
-      subtract(difference, first, count, target, at);
-    } else {
-      merge(first, count, target, at);
+      return subtract(difference, first, count, target, at);
     }
+    return merge(first, count, target, at);
   }
 
   /** What {@link #merge} gives, without a detour through stored zeros: most changes are differences. */
-  private void subtract(Delta.Difference difference, long first, int count, float[] target, int at) throws IOException {
+  private long subtract(Delta.Difference difference, long first, int count, float[] target, int at) throws IOException {
     TensorInfo tuned = difference.tuned().info();
     TensorInfo base = difference.base().info();
     ByteBuffer tunedBytes = shared.buffers.lend(count * tuned.dtype().bytes());
@@ -109,7 +123,7 @@ public final class DeltaValues {
         }
         System.arraycopy(values, 0, target, at + start, length);
       }
-      requireFinite(infinite, first, count);
+      return infinite;
     } finally {
       shared.buffers.takeBack(tunedBytes);
       shared.buffers.takeBack(baseBytes);
@@ -117,13 +131,13 @@ public final class DeltaValues {
   }
 
   /** Any change, merged with zeros. */
-  private void merge(long first, int count, float[] target, int at) throws IOException {
+  private long merge(long first, int count, float[] target, int at) throws IOException {
     ByteBuffer bytes = shared.buffers.lend(4 * count);
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
       bytes.put(0, ZEROS, 0, 4 * count);
       Rounding rounding = Merger.scalar().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
-      requireFinite(rounding.nonFinite(), first, count);
       bytes.asFloatBuffer().get(0, target, at, count);
+      return rounding.nonFinite();
     } finally {
       shared.buffers.takeBack(bytes);
     }

@@ -38,7 +38,7 @@ final class Operands implements AutoCloseable {
       } else if (term.delta() instanceof Delta.Rows rows) {
         bytes = Math.max(bytes, rows.values().info().dtype().bytes());
         bytes = Math.max(bytes, rows.base().map(base -> base.info().dtype().bytes()).orElse(1));
-      } else if (term.delta() instanceof Delta.Computed) {
+      } else if (term.delta() instanceof Delta.Quantised || term.delta() instanceof Delta.Sparse || term.delta() instanceof Delta.Computed) {
         bytes = Math.max(bytes, 4);
       }
     }
@@ -68,11 +68,21 @@ final class Operands implements AutoCloseable {
         operands.add(product(product, term.factor(), first, covered));
       } else if (change instanceof Delta.Rows rows) {
         rows(rows, term.factor(), first, count);
+      } else if (change instanceof Delta.Quantised quantised) {
+        operands.add(floats(covered, term.factor(), QuantisedValues.read(quantised, first, covered)));
+      } else if (change instanceof Delta.Sparse sparse) {
+        operands.add(floats(covered, term.factor(), SparseValues.read(sparse, first, covered)));
       } else if (change instanceof Delta.Computed computed) {
         operands.add(new Merger.Values(0, covered, term.factor(), DType.F32, compute(computed, weights, first, covered)));
       }
     }
     return operands;
+  }
+
+  private static Merger.Operand floats(int count, double factor, float[] values) {
+    ByteBuffer bytes = ByteBuffer.allocate(4 * count).order(ByteOrder.LITTLE_ENDIAN);
+    bytes.asFloatBuffer().put(values);
+    return new Merger.Values(0, count, factor, DType.F32, bytes);
   }
 
   private static ByteBuffer compute(Delta.Computed delta, Tensor weights, long first, int count) throws IOException {

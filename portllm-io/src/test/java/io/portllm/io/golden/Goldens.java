@@ -12,11 +12,11 @@ import java.nio.ByteOrder;
 import java.nio.file.Path;
 
 /** Where the golden files are, and comparisons with them. */
-final class Goldens {
+public final class Goldens {
   private Goldens() {}
 
   /** A file or folder under the test resources' {@code golden}. */
-  static Path path(String name) {
+  public static Path path(String name) {
     try {
       return Path.of(Goldens.class.getResource("/golden").toURI()).resolve(name);
     } catch (URISyntaxException e) {
@@ -25,7 +25,7 @@ final class Goldens {
   }
 
   /** All bytes of a tensor, little-endian. */
-  static ByteBuffer bytes(ModelVersion model, TensorInfo tensor) throws IOException {
+  public static ByteBuffer bytes(ModelVersion model, TensorInfo tensor) throws IOException {
     ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(tensor.bytes())).order(ByteOrder.LITTLE_ENDIAN);
     model.read(tensor, 0, bytes);
     return bytes.flip();

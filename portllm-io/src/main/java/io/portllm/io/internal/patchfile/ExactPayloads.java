@@ -1,7 +1,7 @@
 package io.portllm.io.internal.patchfile;
 
 import io.portllm.internal.patch.TwoTensors;
-import io.portllm.io.internal.write.Progress;
+import io.portllm.internal.run.Progress;
 import java.io.IOException;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;

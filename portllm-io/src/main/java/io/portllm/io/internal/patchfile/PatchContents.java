@@ -24,10 +24,13 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -55,12 +58,17 @@ public final class PatchContents implements ModelVersion {
     this.patch = patch;
     this.survey = survey;
     patch.deltas().forEach(this::store);
-    this.shard = new Shard("patch.safetensors", metadata(), ImmutableList.copyOf(infos.values()));
+    this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
   public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
     return new PatchContents(patch, PatchSurvey.of(patch, options));
+  }
+
+  /** Bytes last: their tensors may be of any length, and after them wider elements would lie at odd places. */
+  private static List<TensorInfo> aligned(Collection<TensorInfo> infos) {
+    return infos.stream().sorted(Comparator.comparing(info -> info.dtype() == DType.U8)).collect(ImmutableList.toImmutableList());
   }
 
   private void store(String tensor, Delta delta) {
@@ -79,11 +87,7 @@ public final class PatchContents implements ModelVersion {
     }
     if (!terms.isEmpty()) {
       ObjectNode entry = deltas.putObject(tensor);
-      ArrayNode shape = entry.putArray("shape");
-      for (long dimension : shapeOf(delta).toArray()) {
-        shape.add(dimension);
-      }
-      entry.set("terms", terms);
+      withShape(entry, shapeOf(delta)).set("terms", terms);
     }
   }
 
@@ -178,8 +182,29 @@ public final class PatchContents implements ModelVersion {
         copy(name, rows.values());
       }
       indices(PatchKeys.part(tensor, number, "indices"), rows.indices().toArray());
+    } else if (term.delta() instanceof Delta.Quantised quantised) {
+      quantised(tensor, number, quantised, withShape(add(terms, PatchKeys.QUANTISED, term.factor()), quantised.shape()));
+    } else if (term.delta() instanceof Delta.Sparse sparse) {
+      sparse(tensor, number, sparse, withShape(add(terms, PatchKeys.SPARSE, term.factor()), sparse.shape()));
     } else if (term.delta() instanceof Delta.Computed computed) {
       computed(tensor, number, computed, terms, term.factor());
+    }
+  }
+
+  private void quantised(String tensor, int number, Delta.Quantised delta, ObjectNode entry) {
+    entry.put("bits", delta.bits()).put("group", delta.group());
+    copy(PatchKeys.part(tensor, number, "codes"), delta.codes());
+    copy(PatchKeys.part(tensor, number, "scales"), delta.scales());
+  }
+
+  private void sparse(String tensor, int number, Delta.Sparse delta, ObjectNode entry) {
+    entry.put("positions", delta.coding().name().toLowerCase(Locale.ROOT));
+    copy(PatchKeys.part(tensor, number, "positions"), delta.positions());
+    copy(PatchKeys.part(tensor, number, "offsets"), delta.offsets());
+    if (delta.values() instanceof Delta.Quantised quantised) {
+      quantised(tensor, number, quantised, entry);
+    } else {
+      copy(PatchKeys.part(tensor, number, "delta"), ((Delta.Dense) delta.values()).values());
     }
   }
 
@@ -214,6 +239,14 @@ public final class PatchContents implements ModelVersion {
 
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
     return terms.addObject().put("kind", kind).put("factor", factor);
+  }
+
+  private static ObjectNode withShape(ObjectNode entry, Shape shape) {
+    ArrayNode dimensions = entry.putArray("shape");
+    for (long dimension : shape.toArray()) {
+      dimensions.add(dimension);
+    }
+    return entry;
   }
 
   private void copy(String name, Tensor tensor) {

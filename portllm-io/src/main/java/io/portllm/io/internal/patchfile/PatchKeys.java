@@ -28,6 +28,13 @@ final class PatchKeys {
   static final String LOW_RANK = "low-rank";
   /** Changes of some rows: parts {@code delta} and {@code indices}. */
   static final String ROWS = "rows";
+  /** Few bits: parts {@code codes} and {@code scales}, fields {@code bits} and {@code group}. */
+  static final String QUANTISED = "quantised";
+  /**
+   * Changes of some weights: parts {@code positions} and {@code offsets}, field {@code positions}; and the values as {@link #DENSE} or, if the
+   * field {@code bits} is there, as {@link #QUANTISED}.
+   */
+  static final String SPARSE = "sparse";
   /** New weights: part {@code weight}. */
   static final String REPLACEMENT = "replacement";
   /** New weights of some rows: parts {@code weight} and {@code indices}. */

@@ -134,8 +134,55 @@ public final class PatchReader {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
       case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
       case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
+      case PatchKeys.QUANTISED -> quantised(tensor, number, term, shape(tensor, term.get("shape")));
+      case PatchKeys.SPARSE -> sparse(tensor, number, term, shape(tensor, term.get("shape")));
       default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
     };
+  }
+
+  private Delta.Quantised quantised(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    return new Delta.Quantised(
+        part(tensor, number, "codes"),
+        part(tensor, number, "scales"),
+        Math.toIntExact(Math.min(whole(tensor, term, "bits"), Integer.MAX_VALUE)),
+        whole(tensor, term, "group"),
+        shape);
+  }
+
+  private Delta.Sparse sparse(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    String coding = term.path("positions").asText();
+    Delta.Sparse.Coding known =
+        switch (coding) {
+          case "gaps" -> Delta.Sparse.Coding.GAPS;
+          case "bitmap" -> Delta.Sparse.Coding.BITMAP;
+          default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has positions in the unknown coding " + Names.quote(coding));
+        };
+    Tensor positions = part(tensor, number, "positions");
+    Tensor offsets = part(tensor, number, "offsets");
+    Delta values =
+        term.has("bits")
+            ? quantised(tensor, number, term, Shape.of(count(offsets)))
+            : new Delta.Dense(part(tensor, number, "delta"));
+    return new Delta.Sparse(positions, offsets, known, values, shape);
+  }
+
+  /** The number of values that the last row of {@code offsets} states. */
+  private long count(Tensor offsets) throws IOException {
+    TensorInfo info = offsets.info();
+    if (info.dtype() != DType.I64 || info.elements() < 2) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(info.name()) + " must be I64 with two columns but is " + info.dtype() + " " + info.shape());
+    }
+    ByteBuffer last = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
+    offsets.read(info.bytes() - 16, last);
+    return last.getLong(0);
+  }
+
+  private long whole(String tensor, JsonNode term, String field) throws IOException {
+    JsonNode value = term.get(field);
+    if (value == null || !value.isIntegralNumber() || !value.canConvertToLong() || value.longValue() < 0) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs a whole number of 0 or more as " + field);
+    }
+    return value.longValue();
   }
 
   private Delta product(String tensor, int number, JsonNode term, Shape shape) throws IOException {

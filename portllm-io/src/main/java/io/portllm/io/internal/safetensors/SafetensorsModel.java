@@ -271,6 +271,12 @@ public final class SafetensorsModel implements ModelVersion {
   }
 
   @Override
+  public IOException malformed(TensorInfo tensor, String rule, String message) {
+    Place place = places.get(tensor.name());
+    return new MalformedModelException(place == null ? path : place.file().path(), rule, -1, "tensor " + Names.quote(tensor.name()) + " " + message);
+  }
+
+  @Override
   public void verifyUnchanged() throws IOException {
     for (SourceFile file : weights) {
       file.verifyUnchanged();

@@ -14,6 +14,7 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.patch.ExactBase;
 import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.WriteReport;

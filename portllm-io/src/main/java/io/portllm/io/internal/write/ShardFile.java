@@ -6,6 +6,7 @@ import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.internal.safetensors.SafetensorsHeader;
 import java.io.Closeable;

@@ -1,4 +1,4 @@
-package io.portllm.io.internal.write;
+package io.portllm.internal.run;
 
 import io.portllm.ProgressListener;
 

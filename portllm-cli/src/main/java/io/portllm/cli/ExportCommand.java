@@ -1,0 +1,91 @@
+package io.portllm.cli;
+
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.io.Checkpoints;
+import io.portllm.io.ExportOptions;
+import io.portllm.io.PatchFile;
+import io.portllm.io.PeftAdapter;
+import io.portllm.io.PeftExport;
+import io.portllm.io.WriteReport;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code portllm export}. */
+@Command(
+    name = "export",
+    description = "Gives a patch file or an adapter to another tool.",
+    mixinStandardHelpOptions = true)
+final class ExportCommand implements Callable<Integer> {
+  /** The forms that a patch can be given in. */
+  private enum Format {
+    /** A PEFT LoRA adapter. */
+    peft
+  }
+
+  @Spec private CommandSpec spec;
+
+  @Parameters(paramLabel = "P", description = "The patch file or adapter folder.")
+  private Path patch;
+
+  @Option(names = "--format", required = true, paramLabel = "FORMAT", description = "peft: a LoRA adapter folder.")
+  private Format format;
+
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "DIR", description = "The folder to make.")
+  private Path output;
+
+  @Option(
+      names = "--base",
+      paramLabel = "B",
+      description = "The model that the adapter will be loaded on: the old base, or the new one of a ported patch. Needed for changes that are not low-rank.")
+  private Path base;
+
+  @Option(names = "--base-name", paramLabel = "NAME", description = "What the adapter calls that model. Default: the name of the folder.")
+  private String baseName;
+
+  @Option(names = "--trainable", description = "Let PEFT load the adapter to be trained further.")
+  private boolean trainable;
+
+  @Mixin private PatchOptions patchOptions;
+  @Mixin private CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    if (base == null) {
+      return open(ExportOptions.defaults());
+    }
+    try (ModelVersion model = Checkpoints.open(base)) {
+      return open(ExportOptions.defaults().onto(model));
+    }
+  }
+
+  private int open(ExportOptions options) throws IOException {
+    if (!Files.isDirectory(patch)) {
+      try (PatchFile file = PatchFile.open(patch)) {
+        return export(file.patch(), options);
+      }
+    }
+    try (PeftAdapter adapter = PeftAdapter.open(patch)) {
+      return export(options.base().isPresent() ? Patch.from(adapter, options.base().get(), common.mergeOptions()) : adapter.patch(), options);
+    }
+  }
+
+  private int export(Patch opened, ExportOptions onto) throws IOException {
+    WriteReport report;
+    try (ProgressLine progress = new ProgressLine("exporting")) {
+      ExportOptions options = onto.with(common.writeOptions(progress));
+      options = baseName == null ? options : options.withBaseName(baseName);
+      report = PeftExport.write(patchOptions.on(opened), output, trainable ? options.trainable() : options);
+    }
+    Reports.print(spec.commandLine().getOut(), report, common.json);
+    return 0;
+  }
+}

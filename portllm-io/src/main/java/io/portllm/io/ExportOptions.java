@@ -1,0 +1,74 @@
+package io.portllm.io;
+
+import io.portllm.ModelVersion;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * How a patch is given to another tool. Immutable.
+ */
+public final class ExportOptions {
+  private static final ExportOptions DEFAULTS = new ExportOptions(Optional.empty(), Optional.empty(), false, WriteOptions.defaults());
+
+  private final Optional<ModelVersion> base;
+  private final Optional<String> baseName;
+  private final boolean trainable;
+  private final WriteOptions writing;
+
+  private ExportOptions(Optional<ModelVersion> base, Optional<String> baseName, boolean trainable, WriteOptions writing) {
+    this.base = base;
+    this.baseName = baseName;
+    this.trainable = trainable;
+    this.writing = writing;
+  }
+
+  /** For the model that the patch was made on, for use as it is. */
+  public static ExportOptions defaults() {
+    return DEFAULTS;
+  }
+
+  /**
+   * These options for an adapter that will be loaded on {@code model}: the new base of a ported patch. Weights that an adapter can only hold
+   * whole are this model's with the patch on them.
+   *
+   * @param model must be open while the patch is written
+   */
+  public ExportOptions onto(ModelVersion model) {
+    return new ExportOptions(Optional.of(model), baseName, trainable, writing);
+  }
+
+  /** These options with what the adapter calls the model it belongs to: a folder or the name of a repository. */
+  public ExportOptions withBaseName(String name) {
+    return new ExportOptions(base, Optional.of(name), trainable, writing);
+  }
+
+  /** These options for an adapter that is the start of a tune: PEFT loads it with its weights to be trained. */
+  public ExportOptions trainable() {
+    return new ExportOptions(base, baseName, true, writing);
+  }
+
+  /** These options with others for writing. */
+  public ExportOptions with(WriteOptions options) {
+    return new ExportOptions(base, baseName, trainable, Objects.requireNonNull(options, "options"));
+  }
+
+  /** The model that the adapter will be loaded on, if it is not the one that the patch was made on. */
+  public Optional<ModelVersion> base() {
+    return base;
+  }
+
+  /** What the adapter calls that model; without it, the last part of its path. */
+  public Optional<String> baseName() {
+    return baseName;
+  }
+
+  /** Whether PEFT shall train the adapter. */
+  public boolean isTrainable() {
+    return trainable;
+  }
+
+  /** How the folder is written. */
+  public WriteOptions writing() {
+    return writing;
+  }
+}
