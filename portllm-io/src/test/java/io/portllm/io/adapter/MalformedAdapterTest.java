@@ -59,9 +59,9 @@ class MalformedAdapterTest {
 
   @TestFactory
   Stream<DynamicTest> otherKindsAreRefusedByName() {
+    String read = "only LORA, " + String.join(", ", AdapterKinds.names()) + " are read";
     for (String kind : List.of("BONE", "HIRA", "TRAINABLE_TOKENS", "VBLORA", "lora", "NEXT_YEARS")) {
-      String read = "LORA, " + String.join(", ", AdapterKinds.names());
-      config("AD-TYPE", "is an adapter of kind '" + kind + "'; only " + read + " are read", "peft_type", '"' + kind + '"');
+      config("AD-TYPE", "is an adapter of kind '" + kind + "'; " + read, "peft_type", '"' + kind + '"');
     }
     config("AD-TYPE", "names no adapter kind: peft_type is 'null'", "peft_type", "null");
     config("AD-TYPE", "names no adapter kind: peft_type is '[\"LORA\"]'", "peft_type", "[\"LORA\"]");
@@ -88,9 +88,8 @@ class MalformedAdapterTest {
     for (String init : List.of("pissa", "pissa_niter_16", "olora", "corda", "lora_ga")) {
       config(
           "AD-TYPE",
-          "was initialised by '" + init
-              + "', which took weights out of the base, so that it fits no other: convert it to plain LoRA by PEFT's save_pretrained(..., "
-              + "path_initial_model_for_weight_conversion=FOLDER), FOLDER being the adapter saved before its training",
+          "was initialised by '" + init + "', which took weights out of the base, so that it fits no other: convert it to plain LoRA by "
+              + "PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=FOLDER), FOLDER being the adapter saved before its training",
           "init_lora_weights",
           '"' + init + '"');
     }
