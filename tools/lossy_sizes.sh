@@ -10,7 +10,7 @@ set -euo pipefail -f
 root=$(cd "$(dirname "$0")/.." && pwd)
 jar=${JAR:-$root/portllm-cli/target/portllm.jar} heap=${HEAP:-256m} java=${JAVA:-java}
 [ $# -ge 2 ] || { echo "usage: $0 FINE_TUNED BASE [SCRATCH]" >&2; exit 2; }
-scratch=$(mktemp -d "${3:-/tmp}/lossy.XXXXXX")
+scratch=$(mktemp -d -p "${3:-/tmp}")
 trap 'rm -rf "$scratch"' EXIT
 patch=$scratch/p.patch.safetensors
 for options in "--bits 8" "--bits 4" "--bits 1" "--bits 1 --compress *_proj.weight *embed* *head*" "--density 0.1" "--density 0.1 --bits 4" "--density 0.05 --bits 1 --compress *_proj.weight *embed* *head*"; do
