@@ -7,6 +7,7 @@ import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.io.internal.write.CheckpointWriter;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 
 /**
  * A patch on disk: an ordinary safetensors file, by custom called {@code NAME.patch.safetensors}, with metadata under
@@ -76,8 +77,11 @@ public final class PatchFile implements AutoCloseable {
     if (!file.toString().endsWith(".safetensors")) {
       throw new IllegalArgumentException("the name of a patch file must end in .safetensors but was " + file.getFileName());
     }
+    long started = System.nanoTime();
     try (PatchContents contents = PatchContents.of(patch, options)) {
-      return CheckpointWriter.write(contents, file, options);
+      WriteReport written = CheckpointWriter.write(contents, file, options);
+      Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
+      return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), elapsed);
     }
   }
 
