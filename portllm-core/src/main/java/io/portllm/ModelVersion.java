@@ -28,10 +28,14 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
    * The model's configuration ({@code config.json}), flattened: {@code rope_parameters.rope_theta} to {@code 10000.0},
    * {@code architectures.0} to {@code LlamaForCausalLM}. Empty where there is none.
    */
-  Map<String, String> config();
+  default Map<String, String> config() {
+    return Map.of();
+  }
 
   /** The files beside the weights, which a ported model keeps. */
-  List<SideFile> sideFiles();
+  default List<SideFile> sideFiles() {
+    return List.of();
+  }
 
   /**
    * Reads bytes of a tensor (little-endian elements in C order) until {@code destination} is full.

@@ -5,7 +5,6 @@ import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.ModelVersion;
 import io.portllm.Shard;
-import io.portllm.SideFile;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
 import java.nio.ByteBuffer;
@@ -52,11 +51,6 @@ final class ArrayModel implements ModelVersion {
   @Override
   public Map<String, String> config() {
     return config;
-  }
-
-  @Override
-  public List<SideFile> sideFiles() {
-    return List.of();
   }
 
   @Override

@@ -102,11 +102,6 @@ final class GeneratedModel implements ModelVersion {
   }
 
   @Override
-  public Map<String, String> config() {
-    return Map.of();
-  }
-
-  @Override
   public List<SideFile> sideFiles() {
     return sideFiles;
   }

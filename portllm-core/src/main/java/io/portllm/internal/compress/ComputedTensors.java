@@ -4,7 +4,6 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import io.portllm.ModelVersion;
 import io.portllm.Shard;
-import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
@@ -58,16 +57,6 @@ final class ComputedTensors implements ModelVersion {
   @Override
   public Optional<TensorInfo> find(String tensor) {
     return contents.keySet().stream().filter(info -> info.name().equals(tensor)).findFirst();
-  }
-
-  @Override
-  public Map<String, String> config() {
-    return Map.of();
-  }
-
-  @Override
-  public List<SideFile> sideFiles() {
-    return List.of();
   }
 
   @Override

@@ -250,11 +250,6 @@ public final class AdapterExport implements ModelVersion {
   }
 
   @Override
-  public Map<String, String> config() {
-    return Map.of();
-  }
-
-  @Override
   public List<SideFile> sideFiles() {
     Optional<String> name =
         options.baseName().or(() -> base.map(model -> Names.last(model.name()))).or(() -> patch.base().map(PatchBase::name));

@@ -11,7 +11,6 @@ import io.portllm.Patch;
 import io.portllm.PatchBase;
 import io.portllm.Shape;
 import io.portllm.Shard;
-import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
@@ -356,16 +355,6 @@ public final class PatchContents implements ModelVersion {
   @Override
   public Optional<TensorInfo> find(String name) {
     return Optional.ofNullable(infos.get(name));
-  }
-
-  @Override
-  public Map<String, String> config() {
-    return Map.of();
-  }
-
-  @Override
-  public List<SideFile> sideFiles() {
-    return List.of();
   }
 
   @Override

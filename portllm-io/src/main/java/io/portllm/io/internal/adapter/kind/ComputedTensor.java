@@ -4,7 +4,6 @@ import io.portllm.DType;
 import io.portllm.ModelVersion;
 import io.portllm.RowChange;
 import io.portllm.Shard;
-import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
@@ -52,16 +51,6 @@ final class ComputedTensor implements ModelVersion {
   @Override
   public Optional<TensorInfo> find(String name) {
     return name.equals(info.name()) ? Optional.of(info) : Optional.empty();
-  }
-
-  @Override
-  public Map<String, String> config() {
-    return Map.of();
-  }
-
-  @Override
-  public List<SideFile> sideFiles() {
-    return List.of();
   }
 
   @Override
