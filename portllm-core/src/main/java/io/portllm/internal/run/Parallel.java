@@ -91,7 +91,9 @@ public final class Parallel {
       return null;
     }
     if (cancelled.getAsBoolean()) {
-      throw new CancellationException("cancelled");
+      // Noted before the lock is given up, so that no other thread asks again or starts a task.
+      fail(new CancellationException("cancelled"));
+      return null;
     }
     return tasks.next();
   }
