@@ -1,6 +1,7 @@
 package io.portllm;
 
 import io.portllm.internal.patch.Differences;
+import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -76,8 +77,28 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
     return find(name).map(info -> new Tensor(this, info));
   }
 
+  /**
+   * This version as patches see it: tensors named and shaped as in a Hugging Face checkpoint, and of types with arithmetic wherever they
+   * can be changed. It is this version itself unless the format that it is stored in names, orders or quantises weights in another way.
+   *
+   * @return a version usable as long as this one is open; closing it does not close this one
+   */
+  default ModelVersion decoded() {
+    return this;
+  }
+
+  /**
+   * This version with {@code patch} on it, stored as this one is. {@link Patch#applyTo} calls it.
+   *
+   * @return a version usable as long as this one and what the patch was made from are open
+   * @throws IncompatibleModelException if the patch does not fit, with every mismatch
+   */
+  default ModelVersion patched(Patch patch, MergeOptions options) {
+    return PatchedModel.of(patch, this, options);
+  }
+
   @Override
   default Patch changesFrom(ModelVersion base, MergeOptions options) {
-    return Differences.between(this, base, options);
+    return Differences.between(decoded(), base.decoded(), options);
   }
 }

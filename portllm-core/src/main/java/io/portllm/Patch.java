@@ -4,7 +4,6 @@ import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.internal.patch.Differences;
 import io.portllm.internal.patch.ExactResults;
 import io.portllm.internal.patch.Glob;
-import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import java.util.List;
@@ -216,7 +215,7 @@ public final class Patch {
    * @throws IncompatibleModelException if the patch does not fit, with every mismatch
    */
   public ModelVersion applyTo(ModelVersion newBase, MergeOptions options) {
-    return PatchedModel.of(this, newBase, options);
+    return newBase.patched(this, options);
   }
 
   private Patch filter(Predicate<String> keep, String what) {

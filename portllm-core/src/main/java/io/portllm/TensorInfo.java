@@ -14,6 +14,10 @@ public record TensorInfo(String name, DType dtype, Shape shape) {
     Objects.requireNonNull(name, "name");
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(shape, "shape");
+    if (dtype.isQuantised() && (shape.rank() == 0 || shape.dimension(shape.rank() - 1) % dtype.blockElements() != 0)) {
+      throw new IllegalArgumentException(
+          "the last dimension of a " + dtype + " tensor must be a multiple of " + dtype.blockElements() + " but the shape was " + shape);
+    }
   }
 
   /** The number of its elements. */
@@ -24,9 +28,11 @@ public record TensorInfo(String name, DType dtype, Shape shape) {
   /**
    * The number of its bytes.
    *
-   * @throws ArithmeticException if the number of its bits does not fit a long
+   * @throws ArithmeticException if the number does not fit a long
    */
   public long bytes() {
-    return Math.multiplyExact(shape.elements(), (long) dtype.bits()) / 8;
+    return dtype.isQuantised()
+        ? Math.multiplyExact(shape.elements() / dtype.blockElements(), (long) dtype.blockBytes())
+        : Math.multiplyExact(shape.elements(), (long) dtype.bits()) / 8;
   }
 }

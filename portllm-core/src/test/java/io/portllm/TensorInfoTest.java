@@ -42,6 +42,15 @@ class TensorInfoTest {
   }
 
   @Test
+  void quantisedTensorsHaveTheBytesOfTheirBlocks() {
+    assertEquals(3 * 2 * 144, new TensorInfo("x", DType.Q4_K, Shape.of(3, 512)).bytes());
+    assertEquals(2 * 18, new TensorInfo("x", DType.Q4_0, Shape.of(64)).bytes());
+    assertThrows(IllegalStateException.class, DType.Q4_0::bits);
+    String message = assertThrows(IllegalArgumentException.class, () -> new TensorInfo("x", DType.Q4_K, Shape.of(256, 32))).getMessage();
+    assertEquals("the last dimension of a Q4_K tensor must be a multiple of 256 but the shape was [256, 32]", message);
+  }
+
+  @Test
   void sixTypesTakePartInArithmetic() {
     Set<DType> arithmetic = EnumSet.noneOf(DType.class);
     for (DType type : DType.values()) {

@@ -235,7 +235,7 @@ class Nd4jModelTest {
   void typesThatNd4jLacksAreRefusedByNameBeforeAnythingIsRead() {
     for (DType dtype : DType.values()) {
       if (ArrayTypes.dataType(dtype).isEmpty()) {
-        ModelVersion model = new Unreadable(new TensorInfo("w", dtype, Shape.of(8)));
+        ModelVersion model = new Unreadable(new TensorInfo("w", dtype, Shape.of(256)));
         String message = "tensor 'w': ND4J has no type for " + dtype;
         assertAll(
             () -> assertEquals(message, assertThrows(IllegalArgumentException.class, () -> Nd4jModel.toArrays(model)).getMessage()),

@@ -123,11 +123,12 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
    * The adapter's changes against its base: modules, biases and token rows that are saved whole count as their difference from the
    * base's, so that what the new base changed in them is kept. Changes that depend on weights follow {@link MergeOptions#basePolicy}.
    *
-   * @return a patch that is usable while this adapter and {@code base} are open
-   * @throws IncompatibleModelException if the adapter does not fit {@code base}, with every mismatch
+   * @return a patch that is usable while this adapter and its base are open
+   * @throws IncompatibleModelException if the adapter does not fit its base, with every mismatch
    */
   @Override
-  public Patch changesFrom(ModelVersion base, MergeOptions options) {
+  public Patch changesFrom(ModelVersion stored, MergeOptions options) {
+    ModelVersion base = stored.decoded();
     Map<String, Delta> deltas = deltas(base, options);
     // An adapter that does not fit the base it claims is refused here, not first on the new base. Modules that it adds fit any base.
     Map<String, Delta> changes =

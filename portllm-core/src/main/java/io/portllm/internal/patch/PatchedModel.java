@@ -31,7 +31,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /** A new base with a patch on it, evaluated run by run as it is read. */
-public final class PatchedModel implements ModelVersion {
+public final class PatchedModel implements DerivedModel {
   /** Bytes of one operand that are read at a time. Three operands and the result then fit the second-level cache. */
   private static final int RUN_BYTES = 512 << 10;
 
@@ -70,12 +70,12 @@ public final class PatchedModel implements ModelVersion {
     return new PatchedModel(patch, newBase, options);
   }
 
-  /** The version that is patched. */
+  @Override
   public ModelVersion newBase() {
     return newBase;
   }
 
-  /** Every version that reading this one reads, itself patched or not. */
+  @Override
   public Set<ModelVersion> inputs() {
     return Collections.unmodifiableSet(inputs);
   }
@@ -85,7 +85,7 @@ public final class PatchedModel implements ModelVersion {
     return exactBase;
   }
 
-  /** Whether the tensor of this name differs from the new base's. */
+  @Override
   public boolean changes(String tensor) {
     Delta delta = changes.get(tensor);
     return delta != null && !(delta instanceof Delta.Unchanged);
@@ -138,13 +138,7 @@ public final class PatchedModel implements ModelVersion {
     readCounting(tensor, offset, destination);
   }
 
-  /**
-   * Reads as {@link #read} does.
-   *
-   * @return what rounding did to the elements read
-   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN, or if an exact
-   *     patch was made on another tensor
-   */
+  @Override
   public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
     if (closed) {
       throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");

@@ -24,7 +24,7 @@ public record Words(int bytes, boolean ordered) {
       case F16, BF16 -> new Words(2, true);
       case I16, U16 -> new Words(2, false);
       case F8_E4M3, F8_E5M2, F8_E4M3FNUZ, F8_E5M2FNUZ -> new Words(1, true);
-      case BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E8M0 -> new Words(1, false);
+      default -> new Words(1, false);
     };
   }
 

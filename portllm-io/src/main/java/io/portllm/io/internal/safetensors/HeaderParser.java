@@ -181,12 +181,12 @@ final class HeaderParser {
   private DType parseDtype() throws JsonException, MalformedModelException {
     require(JsonToken.VALUE_STRING, "ST-DTYPE", "text as dtype");
     String name = json.text();
-    DType dtype = DType.named(name).orElse(null);
+    DType dtype = DType.named(name).filter(type -> !type.isQuantised()).orElse(null);
     if (dtype == null) {
       throw tensorError(
           "ST-DTYPE",
           json.position(),
-          "expected a dtype of " + Arrays.toString(DType.values()) + ", found " + Names.quote(name));
+          "expected a dtype of " + Arrays.stream(DType.values()).filter(type -> !type.isQuantised()).toList() + ", found " + Names.quote(name));
     }
     return dtype;
   }

@@ -12,6 +12,7 @@ import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.patch.ExactBase;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.run.Progress;
@@ -125,8 +126,8 @@ public final class CheckpointWriter {
 
   /** Compares the models that exact patches are applied to with those that they were made on, before anything is written. */
   private void requireExactBases() throws IOException {
-    for (ModelVersion at = model; at instanceof PatchedModel patched; at = patched.newBase()) {
-      if (patched.exactBase().isPresent()) {
+    for (ModelVersion at = model; at instanceof DerivedModel derived; at = derived.newBase()) {
+      if (at instanceof PatchedModel patched && patched.exactBase().isPresent()) {
         requireExactBase(patched.exactBase().get());
       }
     }
@@ -214,8 +215,8 @@ public final class CheckpointWriter {
 
   private ModelVersion origin() {
     ModelVersion origin = model;
-    while (origin instanceof PatchedModel patched) {
-      origin = patched.newBase();
+    while (origin instanceof DerivedModel derived) {
+      origin = derived.newBase();
     }
     return origin;
   }
@@ -242,8 +243,8 @@ public final class CheckpointWriter {
     if (model instanceof SafetensorsModel files) {
       return List.of(files);
     }
-    if (model instanceof PatchedModel patched) {
-      return patched.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
+    if (model instanceof DerivedModel derived) {
+      return derived.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
     }
     return List.of();
   }

@@ -5,7 +5,7 @@ import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
-import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.internal.safetensors.SafetensorsHeader;
@@ -111,9 +111,9 @@ final class ShardFile implements Closeable {
   }
 
   private void read(Part part, ByteBuffer target) throws IOException {
-    if (model instanceof PatchedModel patched) {
-      Rounding counts = patched.readCounting(part.tensor(), part.offset(), target);
-      if (patched.changes(part.tensor().name())) {
+    if (model instanceof DerivedModel derived) {
+      Rounding counts = derived.readCounting(part.tensor(), part.offset(), target);
+      if (derived.changes(part.tensor().name())) {
         rounding.merge(part.tensor().name(), counts, Rounding::plus);
       }
     } else {

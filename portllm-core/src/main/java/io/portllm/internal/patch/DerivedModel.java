@@ -1,0 +1,28 @@
+package io.portllm.internal.patch;
+
+import io.portllm.ModelVersion;
+import io.portllm.Rounding;
+import io.portllm.TensorInfo;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/** A version that is computed from others as it is read. */
+public interface DerivedModel extends ModelVersion {
+  /** The version that it has its names, files and types from. */
+  ModelVersion newBase();
+
+  /** Every version that reading this one reads, itself derived or not. */
+  Set<ModelVersion> inputs();
+
+  /** Whether the tensor of this name differs from the new base's. */
+  boolean changes(String tensor);
+
+  /**
+   * Reads as {@link #read} does.
+   *
+   * @return what rounding did to the elements read
+   * @throws io.portllm.IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   */
+  Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException;
+}

@@ -1,0 +1,25 @@
+package io.portllm.io.internal.gguf.layout;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.ImmutableSet;
+import io.portllm.Shape;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * The tensors of a GGUF file as those of the Hugging Face checkpoint that it was converted from.
+ *
+ * @param links which rows are which; every row of every tensor in {@code sources} and every row of every GGUF tensor that is not in
+ *     {@code generated} is in exactly one
+ * @param sources the Hugging Face tensors with their shapes, in the order of the GGUF file
+ * @param generated the GGUF tensors that the conversion computes from the configuration, such as {@code rope_freqs.weight}
+ */
+public record Layout(List<Link> links, Map<String, Shape> sources, Set<String> generated) {
+  public Layout {
+    links = ImmutableList.copyOf(links);
+    sources = ImmutableMap.copyOf(sources);
+    generated = ImmutableSet.copyOf(generated);
+  }
+}
