@@ -28,6 +28,13 @@ abstract class BlockwiseCodec implements BlockCodec {
     throw new UnsupportedOperationException("cannot write " + type);
   }
 
+  /** Writes finite values as whole blocks, one by one unless a type needs working memory or is faster at several. */
+  void writeRun(float[] values, int from, int blocks, byte[] target, int at) {
+    for (int i = 0; i < blocks; i++) {
+      write(values, from + i * type.blockElements(), target, at + i * type.blockBytes());
+    }
+  }
+
   @Override
   public final DType type() {
     return type;
@@ -69,10 +76,8 @@ abstract class BlockwiseCodec implements BlockCodec {
     int target = at;
     while (left > 0) {
       int count = Math.min(left, step);
-      for (int i = 0; i < count; i++) {
-        write(values, source, scratch, i * type.blockBytes());
-        source += type.blockElements();
-      }
+      writeRun(values, source, count, scratch, 0);
+      source += count * type.blockElements();
       blocks.put(target, scratch, 0, count * type.blockBytes());
       target += count * type.blockBytes();
       left -= count;
