@@ -4,13 +4,13 @@
     fuzz_gguf_quants.py GGML CLASSPATH [--millions 4] [--rounds 2] [--seed 1] [--types Q4_0,Q8_0]
 
 GGML is a checkout of ggml, of which src/ggml-quants.c is compiled by gcc -O2 -march=x86-64 -ffp-contract=off; CLASSPATH is the classes of
-portllm-bench and portllm-core and guava's jar. The first round is the edges of the scales, each further one --millions of weights. Read are the
-blocks that were written and, of every type, blocks of random bytes.
+portllm-bench and portllm-core and guava's jar. The first round is the edges of the scales, each further one --millions of weights. Read are
+the blocks that were written and, of every type, blocks of random bytes.
 
 Weights: normal and heavy-tailed of scales from 1e-6 to 1e3, uniform, all finite float32 bit patterns, scales below what float16 holds,
-magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf 0.19
-is compared on what it writes where magnitudes are above 1e-30 and below 30000 and no zero is negative: elsewhere it differs from ggml, in the
-sign of a scale or minimum of zero and at the ends of the formats.
+magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf
+0.19 is compared on what it writes where magnitudes are above 1e-30 and below 30000 and no zero is negative: elsewhere it differs from ggml,
+in the sign of a scale or minimum of zero and at the ends of the formats.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 
     speed_gguf_quants.py GGML CLASSPATH [JAVA...]
 
-GGML and CLASSPATH are as for fuzz_gguf_quants.py; ggml's reference functions are compiled by gcc -O3 -march=native, as its own build does. Each
-JAVA is the java command of a JDK. 65536 normal weights, so that all data stays in the caches; the best of several runs.
+GGML and CLASSPATH are as for fuzz_gguf_quants.py; ggml's reference functions are compiled by gcc -O3 -march=native, as its own build does.
+Each JAVA is the java command of a JDK. 65536 normal weights, so that all data stays in the caches; the best of several runs.
 """
 
 import ctypes

@@ -11,9 +11,9 @@ import java.util.Locale;
 import java.util.Random;
 
 /**
- * Prints, for each type, the million weights that are read and written in a second of one core's time: unlike {@link BlockCodecBenchmark}'s,
- * figures that mean something on a machine with other work. For tools/speed_gguf_quants.py, which sets ggml's beside them. All types run in
- * one process, one after the other, as they do in a port of a mixed file.
+ * Prints, for each type, the million weights that are read and written in a second of one core's time: unlike {@link
+ * BlockCodecBenchmark}'s, figures that mean something on a machine with other work. For tools/speed_gguf_quants.py, which sets ggml's
+ * beside them. All types run in one process, one after the other, as they do in a port of a mixed file.
  */
 public final class CodecSpeed {
   private static final int WEIGHTS = 1 << 16;

@@ -55,7 +55,10 @@ class Fp4Test {
 
   /** How many float32 steps below a power of two glibc's log2f still is that power's logarithm. */
   @ParameterizedTest
-  @CsvSource({"-126, 22, 23", "-125, 44, 45", "-60, 22, 23", "-1, 0, 1", "1, 0, 1", "2, 0, 1", "3, 1, 2", "8, 2, 3", "9, 5, 6", "60, 22, 23", "127, 44, 45"})
+  @CsvSource({
+    "-126, 22, 23", "-125, 44, 45", "-60, 22, 23", "-1, 0, 1",
+    "1, 0, 1", "2, 0, 1", "3, 1, 2", "8, 2, 3", "9, 5, 6", "60, 22, 23", "127, 44, 45"
+  })
   void exponentsBelowPowersOfTwoAreThoseOfTheRoundedLogarithm(int power, int last, int first) {
     assertEquals(power - 2 + 127 & 0xff, exponent(power, last));
     assertEquals(power - 3 + 127 & 0xff, exponent(power, first));
