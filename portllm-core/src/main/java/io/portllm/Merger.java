@@ -1,5 +1,6 @@
 package io.portllm;
 
+import io.portllm.internal.cuda.Gpu;
 import io.portllm.internal.kernel.FastestMerger;
 import io.portllm.internal.kernel.ScalarMerger;
 import java.nio.ByteBuffer;
@@ -44,6 +45,18 @@ public interface Merger {
    */
   static Merger fastest() {
     return FastestMerger.INSTANCE;
+  }
+
+  /**
+   * The implementation on the first GPU of the CUDA driver; {@link #fastest} where there is none, after one line of log that says why, as
+   * {@link io.portllm.cuda.Cuda#problem} does. The bits are the same, but for the payloads of results that are NaN, which counts as
+   * {@link Rounding#nonFinite}.
+   *
+   * <p>Weights are copied to the GPU and back, so that this pays where the processor is slower than the copies.
+   * {@link io.portllm.cuda.ResidentModel} keeps them there. F64 weights are merged by {@link #fastest}.
+   */
+  static Merger cuda() {
+    return Gpu.MERGER;
   }
 
   /**
