@@ -318,13 +318,14 @@ public final class FakeDevice implements Device {
 
     @Override
     public void synchronize() {
-      queue.forEach(Runnable::run);
+      List<Runnable> work = new ArrayList<>(queue);
       queue.clear();
+      work.forEach(Runnable::run);
     }
 
     @Override
     public void close() {
-      queue.clear();
+      synchronize();
     }
   }
 }

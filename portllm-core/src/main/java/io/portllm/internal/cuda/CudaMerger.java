@@ -2,6 +2,8 @@ package io.portllm.internal.cuda;
 
 import io.portllm.Merger;
 import io.portllm.Rounding;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.util.List;
 
@@ -73,22 +75,27 @@ public final class CudaMerger implements Merger {
     area.place(COUNTS);
     int weights = area.place(bytes);
     int changes = area.place(launch.bytes());
-    Lane lane = lanes.lend();
-    ByteBuffer host = lane.host(area.bytes());
-    for (int i = 0; i < COUNTS; i += 8) {
-      host.putLong(i, 0);
+    Rounding[] rounding = new Rounding[1];
+    try {
+      lanes.use(lane -> {
+        ByteBuffer host = lane.host(area.bytes());
+        for (int i = 0; i < COUNTS; i += 8) {
+          host.putLong(i, 0);
+        }
+        host.put(weights, chunk.bytes(), 0, bytes);
+        launch.write(host, changes);
+        long address = lane.memory(area.bytes());
+        lane.stream().upload(host, address);
+        launch.starter().start(lane.stream(), address + weights, address + weights, address + changes, address);
+        lane.stream().download(address, host.limit(weights + bytes));
+        lane.stream().synchronize();
+        chunk.bytes().put(0, host, weights, bytes);
+        rounding[0] = rounding(host, 0);
+      });
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
-    host.put(weights, chunk.bytes(), 0, bytes);
-    launch.write(host, changes);
-    long address = lane.address();
-    lane.stream().upload(host, address);
-    launch.start(lane.stream(), address + weights, address + weights, address + changes, address);
-    lane.stream().download(address, host.limit(weights + bytes));
-    lane.stream().synchronize();
-    chunk.bytes().put(0, host, weights, bytes);
-    Rounding rounding = rounding(host, 0);
-    lanes.takeBack(lane);
-    return rounding;
+    return rounding[0];
   }
 
   /** What a kernel counted. */

@@ -72,6 +72,7 @@ public interface DeviceStream extends AutoCloseable {
   /** Waits until all is done. */
   void synchronize();
 
+  /** Waits until all is done, and ends the stream. */
   @Override
   void close();
 

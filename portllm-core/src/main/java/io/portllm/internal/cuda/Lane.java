@@ -2,12 +2,13 @@ package io.portllm.internal.cuda;
 
 import java.nio.ByteBuffer;
 
-/** A stream with a piece of host memory and as much device memory, which grow when more is needed. Used by one thread at a time. */
+/** A stream with a piece of host memory and one of device memory, which grow when more is needed. Used by one thread at a time. */
 final class Lane implements AutoCloseable {
   private final Device device;
   private final DeviceStream stream;
   private ByteBuffer host;
-  private long address;
+  private long memory;
+  private int memoryBytes;
 
   Lane(Device device) {
     this.device = device;
@@ -20,39 +21,49 @@ final class Lane implements AutoCloseable {
 
   /** The buffer, empty, with at least {@code bytes} bytes and its limit there. What was in it is lost. */
   ByteBuffer host(int bytes) {
-    reserve(bytes);
+    if (host == null || host.capacity() < bytes) {
+      if (host != null) {
+        device.freeHost(host);
+        host = null;
+      }
+      host = device.allocateHost(size(bytes));
+    }
     return host.clear().limit(bytes);
   }
 
-  /** The device memory that belongs to the buffer. */
-  long address() {
-    return address;
+  /** Device memory of at least {@code bytes} bytes. What was in it is lost. */
+  long memory(int bytes) {
+    if (bytes > memoryBytes) {
+      freeMemory();
+      memory = device.allocate(size(bytes));
+      memoryBytes = size(bytes);
+    }
+    return memory;
   }
 
-  private void reserve(int bytes) {
-    if (host == null || host.capacity() < bytes) {
-      // Powers of two, so that runs of slightly different sizes need no new memory.
-      int size = (int) Math.min(Integer.MAX_VALUE, Math.max(1 << 20, Long.highestOneBit(Math.max(1, bytes - 1L)) << 1));
-      release();
-      address = device.allocate(size);
-      host = device.allocateHost(size);
-    }
+  /** Powers of two, so that runs of slightly different sizes need no new memory. */
+  private static int size(int bytes) {
+    return (int) Math.min(Integer.MAX_VALUE, Math.max(1 << 16, Long.highestOneBit(Math.max(1, bytes - 1L)) << 1));
   }
 
-  private void release() {
-    if (address != 0) {
-      device.free(address);
-      address = 0;
-    }
-    if (host != null) {
-      device.freeHost(host);
-      host = null;
+  private void freeMemory() {
+    if (memory != 0) {
+      device.free(memory);
+      memory = 0;
+      memoryBytes = 0;
     }
   }
 
   @Override
   public void close() {
-    stream.close();
-    release();
+    try {
+      stream.close();
+    } finally {
+      freeMemory();
+      if (host != null) {
+        device.freeHost(host);
+        host = null;
+      }
+    }
   }
 }

@@ -101,10 +101,14 @@ final class Launches {
     }
 
     @Override
-    public void start(DeviceStream stream, long source, long target, long area, long counts) {
+    public Starter starter() {
+      DType weights = type;
+      DType stored = operand.dtype();
       long skipped = (long) operand.start() * type.bytes();
-      stream.mergeValues(
-          type, source + skipped, target + skipped, operand.dtype(), area, operand.elements(), (float) operand.factor(), counts);
+      int count = operand.elements();
+      float factor = (float) operand.factor();
+      return (stream, source, target, area, counts) ->
+          stream.mergeValues(weights, source + skipped, target + skipped, stored, area, count, factor, counts);
     }
   }
 
@@ -130,10 +134,14 @@ final class Launches {
     }
 
     @Override
-    public void start(DeviceStream stream, long source, long target, long area, long counts) {
+    public Starter starter() {
+      DType weights = type;
       long skipped = (long) operand.start() * type.bytes();
-      stream.mergeDifference(
-          type, source + skipped, target + skipped, area, area + half(), operand.elements(), (float) operand.factor(), counts);
+      long half = half();
+      int count = operand.elements();
+      float factor = (float) operand.factor();
+      return (stream, source, target, area, counts) ->
+          stream.mergeDifference(weights, source + skipped, target + skipped, area, area + half, count, factor, counts);
     }
   }
 
@@ -165,12 +173,25 @@ final class Launches {
     }
 
     @Override
-    public void start(DeviceStream stream, long source, long target, long area, long counts) {
+    public Starter starter() {
+      DType weights = type;
       long skipped = (long) operand.start() * type.bytes();
+      long right = right();
+      int column = operand.column();
+      int columns = operand.columns();
+      int rank = operand.rank();
+      int count = operand.elements();
+      float factor = (float) operand.factor();
       boolean isExact = Kernels.areProductsExact(operand.left(), operand.right());
-      DeviceStream.Product product =
-          new DeviceStream.Product(area, area + right(), operand.column(), operand.columns(), operand.rank(), isExact);
-      stream.mergeProduct(type, source + skipped, target + skipped, product, operand.elements(), (float) operand.factor(), counts);
+      return (stream, source, target, area, counts) ->
+          stream.mergeProduct(
+              weights,
+              source + skipped,
+              target + skipped,
+              new DeviceStream.Product(area, area + right, column, columns, rank, isExact),
+              count,
+              factor,
+              counts);
     }
   }
 }

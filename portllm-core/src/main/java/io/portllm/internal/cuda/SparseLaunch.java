@@ -61,7 +61,11 @@ final class SparseLaunch implements Launch {
   }
 
   @Override
-  public void start(DeviceStream stream, long source, long target, long area, long counts) {
-    stream.mergeSparse(type, source, target, area, area + valuesAt, positions.length, (float) operand.factor(), counts);
+  public Starter starter() {
+    DType weights = type;
+    long at = valuesAt;
+    int count = positions.length;
+    float factor = (float) operand.factor();
+    return (stream, source, target, area, counts) -> stream.mergeSparse(weights, source, target, area, area + at, count, factor, counts);
   }
 }

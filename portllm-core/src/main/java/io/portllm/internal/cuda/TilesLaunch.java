@@ -121,10 +121,19 @@ final class TilesLaunch implements Launch {
   }
 
   @Override
-  public void start(DeviceStream stream, long source, long target, long at, long counts) {
-    if (!tiles.isEmpty()) {
-      stream.mergeTiles(
-          type, source, target, elements, at, at + recordsAt, at + tilesAt, at + offsetsAt, at + placesAt, tiles.size(), counts);
-    }
+  public Starter starter() {
+    DType weights = type;
+    int count = elements;
+    int records = recordsAt;
+    int numbers = tilesAt;
+    int offsets = offsetsAt;
+    int places = placesAt;
+    int tileCount = tiles.size();
+    return (stream, source, target, at, counts) -> {
+      if (tileCount > 0) {
+        stream.mergeTiles(
+            weights, source, target, count, at, at + records, at + numbers, at + offsets, at + places, tileCount, counts);
+      }
+    };
   }
 }

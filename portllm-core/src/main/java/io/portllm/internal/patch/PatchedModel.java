@@ -29,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 
 /** A new base with a patch on it, evaluated run by run as it is read. */
 public final class PatchedModel implements DerivedModel {
@@ -83,6 +84,36 @@ public final class PatchedModel implements DerivedModel {
   /** What the version that is patched must be, if the patch is exact. */
   public Optional<ExactBase> exactBase() {
     return exactBase;
+  }
+
+  /** The change of the tensor of this name; empty if it stays as it is. */
+  public Optional<Delta> change(String tensor) {
+    return Optional.ofNullable(changes.get(tensor)).filter(delta -> !(delta instanceof Delta.Unchanged));
+  }
+
+  /**
+   * Reads what is added to a run of a tensor whose change is additive.
+   *
+   * @param first the run's first element
+   * @param count the run's elements
+   * @param room as many bytes in each buffer as the run's elements take, in the type of the largest that is read
+   * @param use gets the operands, which are gone when it returns
+   */
+  public void readOperands(TensorInfo tensor, long first, int count, DirectBuffers room, Consumer<List<Merger.Operand>> use) throws IOException {
+    try (Operands operands = new Operands(factors, room)) {
+      use.accept(operands.read(changes.get(tensor.name()), new Tensor(newBase, tensor), first, count));
+    }
+  }
+
+  /**
+   * Refuses weights that became infinite or NaN, or left their range where that is not allowed.
+   *
+   * @param first the first element that was merged
+   * @param count how many were
+   * @throws IncompatibleModelException naming the tensor
+   */
+  public void requireAllowed(TensorInfo tensor, long first, long count, Rounding rounding) {
+    checked(tensor, first, count, rounding);
   }
 
   @Override
@@ -283,7 +314,7 @@ public final class PatchedModel implements DerivedModel {
     }
   }
 
-  private Rounding checked(TensorInfo tensor, long first, int count, Rounding rounding) {
+  private Rounding checked(TensorInfo tensor, long first, long count, Rounding rounding) {
     if (rounding.nonFinite() > 0) {
       throw refusal(tensor, first, count, rounding.nonFinite() + " weights became infinite or NaN", Optional.empty());
     }
@@ -294,7 +325,7 @@ public final class PatchedModel implements DerivedModel {
     return rounding;
   }
 
-  private IncompatibleModelException refusal(TensorInfo tensor, long first, int count, String what, Optional<Allow> allow) {
+  private IncompatibleModelException refusal(TensorInfo tensor, long first, long count, String what, Optional<Allow> allow) {
     String message = what + " among elements " + first + " to " + (first + count - 1);
     return new IncompatibleModelException(
         "the patch does not fit " + Names.quote(name()), List.of(new Mismatch(tensor.name(), message, allow)));

@@ -152,8 +152,12 @@ final class CudaStream implements DeviceStream {
   public void close() {
     if (!closed) {
       closed = true;
-      device.enter().destroyStream(stream);
-      arena.close();
+      try {
+        synchronize();
+      } finally {
+        device.enter().destroyStream(stream);
+        arena.close();
+      }
     }
   }
 }
