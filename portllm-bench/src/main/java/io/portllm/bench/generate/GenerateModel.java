@@ -1,7 +1,11 @@
 package io.portllm.bench.generate;
 
 import io.portllm.DType;
+import io.portllm.Delta;
 import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
@@ -9,6 +13,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * Writes a Llama-shaped model of random weights, N(0, 0.02)-like, as a Hugging Face folder, and optionally a LoRA adapter for it.
@@ -23,6 +30,30 @@ public final class GenerateModel {
   private static final int RANK = 16;
 
   private GenerateModel() {}
+
+  /** A model that is stored nowhere, as the command would write it with {@code --weights} and {@code --seed}. */
+  public static ModelVersion model(String weights, DType type, long seed) {
+    return GeneratedModel.model(LlamaShape.named(weights), type, 1, List.of(new Noise(seed, DEVIATION)));
+  }
+
+  /**
+   * A LoRA patch of rank 16 and scale 2 for all projections of such a model, stored nowhere.
+   *
+   * @param type the type of the factors, F32 or BF16
+   */
+  public static Patch adapter(String weights, DType type, long seed) {
+    LlamaShape shape = LlamaShape.named(weights);
+    ModelVersion factors = GeneratedModel.adapter(shape, RANK, type, new Noise(~seed, DEVIATION));
+    Map<String, Delta> deltas = new TreeMap<>();
+    for (TensorInfo tensor : shape.tensors(DType.BF16)) {
+      String module = "base_model.model." + tensor.name().replaceFirst("\\.weight$", "");
+      factors.tensor(module + ".lora_B.weight").ifPresent(b -> {
+        Tensor a = factors.tensor(module + ".lora_A.weight").orElseThrow();
+        deltas.put(tensor.name(), new Delta.LowRank(b, a, 2, false, tensor.shape()));
+      });
+    }
+    return Patch.of(deltas, Optional.empty(), "adapter " + seed);
+  }
 
   /** The command; see the class comment for its options. */
   public static void main(String[] args) throws IOException {
@@ -67,7 +98,7 @@ public final class GenerateModel {
       write(GeneratedModel.model(shape, type, shards, more), output);
     }
     if (adapter != null) {
-      write(GeneratedModel.adapter(shape, RANK, new Noise(~seed, DEVIATION)), adapter);
+      write(GeneratedModel.adapter(shape, RANK, DType.F32, new Noise(~seed, DEVIATION)), adapter);
     }
   }
 

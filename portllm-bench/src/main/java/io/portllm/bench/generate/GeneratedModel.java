@@ -51,10 +51,10 @@ final class GeneratedModel implements ModelVersion {
   }
 
   /** A LoRA adapter, as a model of its factors. */
-  static GeneratedModel adapter(LlamaShape shape, int rank, Noise noise) {
+  static GeneratedModel adapter(LlamaShape shape, int rank, DType type, Noise noise) {
     return new GeneratedModel(
         "generated adapter for " + shape.label(),
-        List.of(new Shard("adapter_model.safetensors", Map.of("format", "pt"), shape.factors(rank))),
+        List.of(new Shard("adapter_model.safetensors", Map.of("format", "pt"), shape.factors(rank, type))),
         new Text("adapter_config.json", LlamaShape.adapterConfig(rank)),
         List.of(noise));
   }

@@ -21,8 +21,9 @@ import java.util.stream.Stream;
 record LlamaShape(String label, int hidden, int layers, int intermediate, int heads, int keyValueHeads) {
   private static final int VOCABULARY = 32000;
 
-  /** 1.1b has TinyLlama's sizes: 1,100,048,384 weights. The others have 124 and 11 million. */
+  /** 7b has Llama 2's sizes, 6,738,415,616 weights, and 1.1b TinyLlama's: 1,100,048,384. The others have 124 and 11 million. */
   private static final List<LlamaShape> KNOWN = List.of(
+      new LlamaShape("7b", 4096, 32, 11008, 32, 32),
       new LlamaShape("1.1b", 2048, 22, 5632, 32, 4),
       new LlamaShape("0.1b", 768, 12, 2048, 12, 4),
       new LlamaShape("0.01b", 160, 4, 416, 5, 1));
@@ -47,13 +48,13 @@ record LlamaShape(String label, int hidden, int layers, int intermediate, int he
     return tensors.build();
   }
 
-  /** The factors of a LoRA adapter of all projections, in float32 and named as PEFT names them. */
-  List<TensorInfo> factors(int rank) {
+  /** The factors of a LoRA adapter of all projections, named as PEFT names them. */
+  List<TensorInfo> factors(int rank, DType type) {
     ImmutableList.Builder<TensorInfo> tensors = ImmutableList.builder();
     for (int layer = 0; layer < layers; layer++) {
       projections(layer).forEach(p -> {
-        tensors.add(new TensorInfo("base_model.model." + p.module() + ".lora_A.weight", DType.F32, Shape.of(rank, p.in())));
-        tensors.add(new TensorInfo("base_model.model." + p.module() + ".lora_B.weight", DType.F32, Shape.of(p.out(), rank)));
+        tensors.add(new TensorInfo("base_model.model." + p.module() + ".lora_A.weight", type, Shape.of(rank, p.in())));
+        tensors.add(new TensorInfo("base_model.model." + p.module() + ".lora_B.weight", type, Shape.of(p.out(), rank)));
       });
     }
     return tensors.build();

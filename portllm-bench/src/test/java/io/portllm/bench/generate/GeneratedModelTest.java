@@ -53,7 +53,7 @@ class GeneratedModelTest {
 
   @Test
   void adapterHasAPairOfFactorsForEachProjection() {
-    GeneratedModel adapter = GeneratedModel.adapter(SMALL, 16, BASE);
+    GeneratedModel adapter = GeneratedModel.adapter(SMALL, 16, DType.F32, BASE);
 
     assertEquals(2 * 7 * 4, adapter.tensors().size());
     assertEquals("[16, 416]", adapter.find("base_model.model.model.layers.3.mlp.down_proj.lora_A.weight").orElseThrow().shape().toString());
