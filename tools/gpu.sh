@@ -37,18 +37,17 @@ run() {
   local dir work out cp
   dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
   work=$(mktemp -d -p "${PORTLLM_GPU_WORK:-/dev/shm}")
-  trap 'rm -rf "$work"' EXIT
+  trap "rm -rf '$work'" EXIT
   tar xJf "$dir/jdk.tar.xz" -C "$work"
   cp=$(printf '%s:' "$dir"/lib/*.jar)
   java() {
     "$work/jdk/bin/java" --enable-native-access=ALL-UNNAMED --add-modules jdk.incubator.vector -cp "$cp" "$@" 2>&1 \
       | grep -v 'Using incubator modules'
   }
-  for part in "${@:-check kernels swap port}"; do
-    for one in $part; do
-      echo "== $one $(date +%T)"
-      "$one"
-    done
+  [ $# -gt 0 ] || set -- check kernels swap port
+  for part in "$@"; do
+    echo "== $part $(date +%T)"
+    "$part"
   done
 }
 

@@ -1,4 +1,4 @@
-"""What torch and PEFT need for what GpuBenchmark's programs time, on the same GPU. Run by tools/gpu.sh.
+"""What torch and PEFT need for what io.portllm.bench.gpu times, on the same GPU. Run by tools/gpu.sh.
 
 Kernels: new = weights + 0.7 (tuned - base) as it is written, in float32, and in float32 through torch.compile, over 512 MiB of weights.
 Swaps: from one LoRA adapter of rank 16 on all projections of a bf16 Llama to another, by PEFT (unmerge, set, merge) and by hand: from a
@@ -97,7 +97,7 @@ def swaps(label):
     for factors in ("float32", "bfloat16"):
         lora = LoraConfig(r=16, lora_alpha=32, target_modules=targets, bias="none")
         peft = get_peft_model(model, lora, adapter_name="a", autocast_adapter_dtype=factors == "float32")
-        peft.add_adapter("b", lora, autocast_adapter_dtype=factors == "float32") if factors == "float32" else peft.add_adapter("b", lora)
+        peft.add_adapter("b", lora)
         modules = [m for m in peft.modules() if hasattr(m, "lora_A") and "a" in m.lora_A]
         kind = getattr(torch, factors)
         with torch.no_grad():

@@ -515,6 +515,85 @@ __device__ void mergeProduct(
   addCounts(counts, T::BYTES, total);
 }
 
+// Low rank, few ranks and whole rows: a warp keeps 128 columns of the right factor in registers, a thread four of them, and goes down some
+// rows. Both factors are filled up with zeros to RANKS ranks, which changes no sum.
+template <class T, bool FUSED, int RANKS>
+__device__ void mergeNarrow(
+    const void* source, void* target, const float* left, const float* right, int64_t rows, int columns, float factor,
+    unsigned long long* total) {
+  constexpr int AT_ONCE = T::BYTES == 4 ? 2 : 4;
+  Counts counts;
+  int groups = (columns + 127) / 128;
+  int warp = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
+  int strips = gridDim.x * (THREADS / 32) / groups;
+  int64_t strip = (rows + strips - 1) / strips;
+  int64_t row = warp / groups * strip;
+  int64_t end = min(rows, row + strip);
+  int at = warp % groups * 128 + threadIdx.x % 32 * 4;
+  if (at < columns && row < end) {
+    float4 rights[RANKS];
+#pragma unroll
+    for (int k = 0; k < RANKS; k++) {
+      rights[k] = __ldg(reinterpret_cast<const float4*>(right + static_cast<int64_t>(k) * columns + at));
+    }
+    uint32_t next[AT_ONCE][T::BYTES];
+#pragma unroll
+    for (int j = 0; j < AT_ONCE; j++) {
+      loadWords<T, T::BYTES>(source, min(row + j, end - 1) * columns + at, next[j]);
+    }
+#pragma unroll 1
+    for (; row < end; row += AT_ONCE) {
+      uint32_t old[AT_ONCE][T::BYTES];
+#pragma unroll
+      for (int j = 0; j < AT_ONCE; j++) {
+#pragma unroll
+        for (int w = 0; w < T::BYTES; w++) {
+          old[j][w] = next[j][w];
+        }
+        // The rows after these arrive while these are merged. Near the end some are read twice, but before they are written.
+        loadWords<T, T::BYTES>(source, min(row + AT_ONCE + j, end - 1) * columns + at, next[j]);
+      }
+      float sum[AT_ONCE][4] = {};
+#pragma unroll
+      for (int k = 0; k < RANKS; k += 4) {
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+          float4 four = __ldg(reinterpret_cast<const float4*>(left + min(row + j, end - 1) * RANKS + k));
+          float lefts[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+          for (int i = 0; i < 4; i++) {
+            float4 r = rights[k + i];
+            if (FUSED) {
+              sum[j][0] = __fmaf_rn(lefts[i], r.x, sum[j][0]);
+              sum[j][1] = __fmaf_rn(lefts[i], r.y, sum[j][1]);
+              sum[j][2] = __fmaf_rn(lefts[i], r.z, sum[j][2]);
+              sum[j][3] = __fmaf_rn(lefts[i], r.w, sum[j][3]);
+            } else {
+              sum[j][0] = __fadd_rn(sum[j][0], __fmul_rn(lefts[i], r.x));
+              sum[j][1] = __fadd_rn(sum[j][1], __fmul_rn(lefts[i], r.y));
+              sum[j][2] = __fadd_rn(sum[j][2], __fmul_rn(lefts[i], r.z));
+              sum[j][3] = __fadd_rn(sum[j][3], __fmul_rn(lefts[i], r.w));
+            }
+          }
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < AT_ONCE; j++) {
+        if (row + j < end) {
+#pragma unroll
+          for (int c = 0; c < 4; c++) {
+            sum[j][c] = __fmul_rn(sum[j][c], factor);
+          }
+          uint32_t out[T::BYTES];
+          mergeWords<T, T::BYTES>(old[j], sum[j], out, counts, total);
+          storeWords<T, T::BYTES>(target, (row + j) * columns + at, out);
+        }
+      }
+    }
+  }
+  addCounts(counts, T::BYTES, total);
+}
+
 // Any operands.
 
 enum Kind { VALUES, DIFFERENCE, PRODUCT };
@@ -643,6 +722,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) exactProduct(
     float factor, unsigned long long* counts) {
   mergeProduct<WEIGHTS, true>(source, target, left, right, count, column, columns, rank, factor, counts);
 }
+
+#define NARROW(NAME, FUSED, RANKS)                                                                                       \
+  extern "C" __global__ void __launch_bounds__(THREADS, 2) NAME(                                                         \
+      const void* source, void* target, const float* left, const float* right, int64_t rows, int columns, float factor,  \
+      unsigned long long* counts) {                                                                                      \
+    mergeNarrow<WEIGHTS, FUSED, RANKS>(source, target, left, right, rows, columns, factor, counts);                      \
+  }
+
+NARROW(narrow8, false, 8)
+NARROW(narrow16, false, 16)
+NARROW(exactNarrow8, true, 8)
+NARROW(exactNarrow16, true, 16)
 
 extern "C" __global__ void __launch_bounds__(THREADS) tiles(
     const void* source, void* target, int64_t count, const char* area, const Operand* operands, const int64_t* numbers, const int* offsets,

@@ -114,6 +114,7 @@ public final class KernelSpeed {
     upload(values, others);
     Random random = new Random(9);
     long at = 0;
+    host.clear();
     for (int first = 0; first < changed; first += PERIOD / 2) {
       int length = Math.min(PERIOD / 2, changed - first);
       for (int i = 0; i < length; i++) {
@@ -122,6 +123,7 @@ public final class KernelSpeed {
       }
       stream.upload(host.clear().limit(8 * length), changes + 8L * first);
       stream.synchronize();
+      host.clear();
     }
     double millis = time(() -> stream.mergeSparse(type, source, target, changes, others, changed, 0.7f, counts));
     System.out.printf(Locale.ROOT, "%-34s %8.3f ms %d weights%n", type + " + 0.7 sparse", millis, changed);
@@ -171,6 +173,7 @@ public final class KernelSpeed {
   private void fill(DType type, long address, long bytes, long seed) {
     Random random = new Random(seed);
     int size = type.bytes();
+    host.clear();
     for (int i = 0; i < PERIOD; i++) {
       float value = (float) random.nextGaussian() * 0.5f;
       switch (type) {

@@ -6,6 +6,7 @@ import io.portllm.Merger.LowRank;
 import io.portllm.Merger.Operand;
 import io.portllm.Merger.Values;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
 
@@ -146,9 +147,17 @@ final class Launches {
   }
 
   private record ProductLaunch(DType type, int elements, LowRank operand) implements Launch {
+    /** Factors of few ranks are filled up with zeros, for kernels that keep one of them in registers. No sum changes by it. */
+    private int ranks() {
+      return operand.rank() <= 8 ? 8 : operand.rank() <= 16 ? 16 : operand.rank();
+    }
+
+    private int rows() {
+      return Math.toIntExact(((long) operand.column() + operand.elements() + operand.columns() - 1) / operand.columns());
+    }
+
     private int leftBytes() {
-      long rows = ((long) operand.column() + operand.elements() + operand.columns() - 1) / operand.columns();
-      return Math.toIntExact(4 * rows * operand.rank());
+      return Math.toIntExact(4L * rows() * ranks());
     }
 
     private long right() {
@@ -157,7 +166,7 @@ final class Launches {
 
     @Override
     public int bytes() {
-      return Math.toIntExact(right() + 4L * operand.rank() * operand.columns());
+      return Math.toIntExact(right() + 4L * ranks() * operand.columns());
     }
 
     @Override
@@ -167,9 +176,18 @@ final class Launches {
 
     @Override
     public void write(ByteBuffer host, int at) {
-      host.slice(at, leftBytes()).order(host.order()).asFloatBuffer().put(operand.left(), 0, leftBytes() / 4);
-      int rights = operand.rank() * operand.columns();
-      host.slice((int) (at + right()), 4 * rights).order(host.order()).asFloatBuffer().put(operand.right(), 0, rights);
+      int ranks = ranks();
+      int rank = operand.rank();
+      FloatBuffer left = host.slice(at, leftBytes()).order(host.order()).asFloatBuffer();
+      float[] zeros = new float[ranks - rank];
+      for (int row = 0; row < rows(); row++) {
+        left.put(operand.left(), row * rank, rank).put(zeros);
+      }
+      FloatBuffer right = host.slice((int) (at + right()), 4 * ranks * operand.columns()).order(host.order()).asFloatBuffer();
+      right.put(operand.right(), 0, rank * operand.columns());
+      while (right.hasRemaining()) {
+        right.put(0);
+      }
     }
 
     @Override
@@ -179,7 +197,7 @@ final class Launches {
       long right = right();
       int column = operand.column();
       int columns = operand.columns();
-      int rank = operand.rank();
+      int rank = ranks();
       int count = operand.elements();
       float factor = (float) operand.factor();
       boolean isExact = Kernels.areProductsExact(operand.left(), operand.right());

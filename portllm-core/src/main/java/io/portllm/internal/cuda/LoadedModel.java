@@ -37,7 +37,10 @@ public final class LoadedModel implements ResidentModel {
   private final Originals originals;
   private final Map<String, Slot> slots = new LinkedHashMap<>();
   private final Lanes lanes;
+  private final Streams streams;
   private long weights;
+  /** What the kernels count, {@link #COUNTS} bytes for each tensor. */
+  private long counts;
   private long bytes;
   /** Room for the operands of a run; elements have up to 8 bytes. */
   private final DirectBuffers room = new DirectBuffers(8 * TensorChange.RUN);
@@ -71,6 +74,7 @@ public final class LoadedModel implements ResidentModel {
     this.source = source;
     this.originals = originals;
     this.lanes = new Lanes(device);
+    this.streams = new Streams(device);
   }
 
   /** Copies {@code source} to {@code device}. */
@@ -98,6 +102,7 @@ public final class LoadedModel implements ResidentModel {
               + device.totalBytes());
     }
     weights = device.allocate(bytes);
+    counts = device.allocate(Math.max(1, (long) COUNTS * source.tensors().size()));
     long at = 0;
     for (TensorInfo tensor : source.tensors()) {
       at = Area.align(at);
@@ -210,46 +215,44 @@ public final class LoadedModel implements ResidentModel {
   private Rounding replace(Patch patch, PatchedModel fitted, List<? extends TensorChange> tensors) throws IOException {
     keepOriginals(tensors);
     restore(tensors);
-    int bytes = Math.max(COUNTS, COUNTS * tensors.size());
-    long counts = device.allocate(bytes);
-    try (DeviceStream stream = device.newStream()) {
-      stream.clear(counts, bytes);
-      stream.synchronize();
+    try {
+      DeviceStream first = streams.next();
+      first.clear(counts, Math.max(1, (long) COUNTS * tensors.size()));
+      first.synchronize();
       List<Parallel.Task> tasks = new ArrayList<>();
       long at = counts;
       for (TensorChange tensor : tensors) {
         Slot slot = tensor.slot();
         slot.isChanged = true;
         slot.mask = tensor.mask();
-        tasks.addAll(tensor.start(stream, slot.original != 0 && tensor.writesAll() ? slot.original : slot.address, at));
+        tasks.addAll(tensor.start(streams.next(), slot.original != 0 && tensor.writesAll() ? slot.original : slot.address, at));
         at += COUNTS;
       }
       run(tasks);
-      stream.synchronize();
-      Rounding total = total(tensors, fitted, counts);
+      streams.synchronize();
+      Rounding total = total(tensors, fitted);
       active = Optional.of(patch);
       return total;
     } catch (Throwable e) {
       takeOff(e);
       throw e;
-    } finally {
-      device.free(counts);
     }
   }
 
   /** Takes off what failed half-way; what else fails then is attached. */
   private void takeOff(Throwable e) {
     try {
+      streams.synchronize();
       undo();
     } catch (IOException | RuntimeException more) {
       e.addSuppressed(more);
     }
   }
 
-  private Rounding total(List<? extends TensorChange> tensors, PatchedModel fitted, long counts) throws IOException {
+  private Rounding total(List<? extends TensorChange> tensors, PatchedModel fitted) throws IOException {
     List<Rounding> merged = new ArrayList<>();
     lanes.use(lane -> {
-      ByteBuffer host = lane.host(Math.max(COUNTS, COUNTS * tensors.size()));
+      ByteBuffer host = lane.host(COUNTS * tensors.size());
       lane.stream().download(counts, host);
       lane.stream().synchronize();
       for (int i = 0; i < tensors.size(); i++) {
@@ -270,24 +273,22 @@ public final class LoadedModel implements ResidentModel {
     if (originals == Originals.READ_AGAIN) {
       return;
     }
-    try (DeviceStream stream = device.newStream()) {
-      try {
-        for (TensorChange tensor : tensors) {
-          Slot slot = tensor.slot();
-          if (slot.original == 0 && tensor.mask() == 0) {
-            // A patch that flips bits may be on it.
-            long mask = slot.isChanged ? slot.mask : 0;
-            slot.original = device.allocate(slot.info.bytes());
-            bytes += slot.info.bytes();
-            stream.copy(slot.address, slot.original, slot.info.bytes());
-            if (mask != 0) {
-              stream.flip(slot.original, mask, slot.info.bytes());
-            }
+    try {
+      for (TensorChange tensor : tensors) {
+        Slot slot = tensor.slot();
+        if (slot.original == 0 && tensor.mask() == 0) {
+          slot.original = device.allocate(slot.info.bytes());
+          bytes += slot.info.bytes();
+          DeviceStream stream = streams.next();
+          stream.copy(slot.address, slot.original, slot.info.bytes());
+          if (slot.isChanged && slot.mask != 0) {
+            // The patch that is on it did not merge but flip bits.
+            stream.flip(slot.original, slot.mask, slot.info.bytes());
           }
         }
-      } finally {
-        stream.synchronize();
       }
+    } finally {
+      streams.synchronize();
     }
   }
 
@@ -299,20 +300,21 @@ public final class LoadedModel implements ResidentModel {
     next.stream().filter(TensorChange::writesAll).map(TensorChange::slot).filter(slot -> slot.original != 0).forEach(written::add);
     List<Slot> restored = slots.values().stream().filter(slot -> slot.isChanged && !written.contains(slot)).toList();
     List<Parallel.Task> uploads = new ArrayList<>();
-    try (DeviceStream stream = device.newStream()) {
+    try {
       for (Slot slot : restored) {
         if (slot.mask != 0) {
-          stream.flip(slot.address, slot.mask, slot.info.bytes());
+          streams.next().flip(slot.address, slot.mask, slot.info.bytes());
           slot.mask = 0;
           slot.isChanged = false;
         } else if (slot.original != 0) {
-          stream.copy(slot.original, slot.address, slot.info.bytes());
+          streams.next().copy(slot.original, slot.address, slot.info.bytes());
         } else {
           uploads.addAll(uploads(slot));
         }
       }
       run(uploads);
-      stream.synchronize();
+    } finally {
+      streams.synchronize();
     }
     restored.forEach(slot -> slot.isChanged = false);
     written.forEach(slot -> slot.mask = 0);
@@ -397,6 +399,10 @@ public final class LoadedModel implements ResidentModel {
       prepared.free();
     }
     lanes.close();
+    streams.close();
+    if (counts != 0) {
+      device.free(counts);
+    }
     for (Slot slot : slots.values()) {
       if (slot.original != 0) {
         device.free(slot.original);

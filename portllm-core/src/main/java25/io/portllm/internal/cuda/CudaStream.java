@@ -17,6 +17,9 @@ final class CudaStream implements DeviceStream {
   /** Rows and columns that a block of the product kernel covers. */
   private static final int PRODUCT_ROWS = 32;
   private static final int PRODUCT_COLUMNS = 256;
+  /** Columns that a block of the kernel for few ranks covers at least, and how many of its blocks a multiprocessor holds. */
+  private static final int NARROW_COLUMNS = 1024;
+  private static final int NARROW_BLOCKS_EACH = 2;
   private static final int MOST_PARAMETERS = 12;
 
   private final CudaDevice device;
@@ -96,6 +99,10 @@ final class CudaStream implements DeviceStream {
   @Override
   public void mergeProduct(DType type, long source, long target, Product product, long count, float factor, long counts) {
     int columns = product.columns();
+    if (product.column() == 0 && columns % 4 == 0 && count % columns == 0 && (product.rank() == 8 || product.rank() == 16)) {
+      mergeNarrow(type, source, target, product, count / columns, factor, counts);
+      return;
+    }
     long rows = (product.column() + count + columns - 1) / columns;
     long blocks = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS * ((columns + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS);
     launch(
@@ -110,6 +117,23 @@ final class CudaStream implements DeviceStream {
         (long) product.column(),
         columns,
         product.rank(),
+        factor,
+        counts);
+  }
+
+  /** Each warp takes 128 columns; as many blocks as run at a time share the rows. */
+  private void mergeNarrow(DType type, long source, long target, Product product, long rows, float factor, long counts) {
+    long least = (product.columns() + NARROW_COLUMNS - 1) / NARROW_COLUMNS;
+    launch(
+        type,
+        (product.isExact() ? "exactNarrow" : "narrow") + product.rank(),
+        Math.max(least, NARROW_BLOCKS_EACH * (long) device.multiprocessors()),
+        source,
+        target,
+        product.left(),
+        product.right(),
+        rows,
+        product.columns(),
         factor,
         counts);
   }

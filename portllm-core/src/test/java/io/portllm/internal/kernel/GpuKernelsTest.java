@@ -25,7 +25,7 @@ class GpuKernelsTest {
     String digest = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(source));
     String ptx = ptx(type);
     assertEquals("// merge.cu sha256 " + digest, ptx.lines().findFirst().orElseThrow(), "run tools/gpu_kernels.sh");
-    for (String kernel : new String[] {"values_BF16", "difference", "product", "exactProduct", "tiles", "sparse", "flip"}) {
+    for (String kernel : new String[] {"values_BF16", "difference", "product", "exactProduct", "narrow8", "exactNarrow16", "tiles", "sparse", "flip"}) {
       assertTrue(ptx.contains(".entry " + kernel + "("), kernel);
     }
   }
