@@ -6,6 +6,7 @@
 // io.portllm.Rounding, but the second counts weights whose bits changed: touched, changed, overflowed, nonFinite.
 
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <stdint.h>
 
 namespace {
@@ -32,12 +33,35 @@ __device__ uint32_t roundMagnitude(uint32_t magnitude, uint32_t largest) {
   return magnitude < ((127 - bias + 1) << 23) ? subnormal : min(normal, largest);
 }
 
-// Types. SPECIAL: the bits that are all set in an infinite or NaN element alone. unpack() widens the lanes of a word; narrow() rounds a
+#if __CUDA_ARCH__ >= 890
+// The GPU converts two 8-bit elements at once.
+template <__nv_fp8_interpretation_t TYPE>
+__device__ void unpackFp8(uint32_t word, float* out) {
+  __half2_raw low = __nv_cvt_fp8x2_to_halfraw2(word & 0xffff, TYPE);
+  __half2_raw high = __nv_cvt_fp8x2_to_halfraw2(word >> 16, TYPE);
+  float2 first = __half22float2(__half2(low));
+  float2 second = __half22float2(__half2(high));
+  out[0] = first.x;
+  out[1] = first.y;
+  out[2] = second.x;
+  out[3] = second.y;
+}
+
+template <__nv_fp8_interpretation_t TYPE>
+__device__ uint32_t packFp8(const float* values) {
+  uint32_t low = __nv_cvt_float2_to_fp8x2(make_float2(values[0], values[1]), __NV_SATFINITE, TYPE);
+  uint32_t high = __nv_cvt_float2_to_fp8x2(make_float2(values[2], values[3]), __NV_SATFINITE, TYPE);
+  return low | high << 16;
+}
+#endif
+
+// Types. LARGEST: the largest number that pack() rounds. SPECIAL: the bits that are all set in an infinite or NaN element alone. unpack() widens the lanes of a word; narrow() rounds a
 // finite number; pack() rounds a word of them. `exactNan` asks for NaN where an element is NaN, which only F8_E4M3 has to look for.
 
 struct F32 {
   static constexpr int BYTES = 4;
   static constexpr uint32_t SPECIAL = 0x7f800000u;
+  static constexpr float LARGEST = 0x1.fffffep127f;
   static __device__ void unpack(uint32_t word, float* out, bool) { out[0] = __uint_as_float(word); }
   static __device__ uint32_t narrow(float value) { return __float_as_uint(value); }
   static __device__ uint32_t pack(const float* values) { return narrow(values[0]); }
@@ -46,6 +70,7 @@ struct F32 {
 struct BF16 {
   static constexpr int BYTES = 2;
   static constexpr uint32_t SPECIAL = 0x7f80u;
+  static constexpr float LARGEST = 0x1.fffffep127f;
   static __device__ void unpack(uint32_t word, float* out, bool) {
     out[0] = __uint_as_float(word << 16);
     out[1] = __uint_as_float(word & 0xffff0000u);
@@ -61,6 +86,7 @@ struct BF16 {
 struct F16 {
   static constexpr int BYTES = 2;
   static constexpr uint32_t SPECIAL = 0x7c00u;
+  static constexpr float LARGEST = 0x1.fffffep127f;
   static __device__ void unpack(uint32_t word, float* out, bool) {
     float2 pair = __half22float2(*reinterpret_cast<__half2*>(&word));
     out[0] = pair.x;
@@ -73,23 +99,36 @@ struct F16 {
 struct F8_E5M2 {
   static constexpr int BYTES = 1;
   static constexpr uint32_t SPECIAL = 0x7cu;
+#if __CUDA_ARCH__ >= 890
+  static constexpr float LARGEST = 57344;
+  static __device__ void unpack(uint32_t word, float* out, bool) { unpackFp8<__NV_E5M2>(word, out); }
+  static __device__ uint32_t pack(const float* values) { return packFp8<__NV_E5M2>(values); }
+#else
+  static constexpr float LARGEST = 0x1.fffffep127f;
   // An element is the upper half of an F16.
   static __device__ void unpack(uint32_t word, float* out, bool exactNan) {
     F16::unpack(__byte_perm(word, 0, 0x1404), out, exactNan);
     F16::unpack(__byte_perm(word, 0, 0x3424), out + 2, exactNan);
   }
+  static __device__ uint32_t pack(const float* values) {
+    return narrow(values[0]) | narrow(values[1]) << 8 | narrow(values[2]) << 16 | narrow(values[3]) << 24;
+  }
+#endif
   static __device__ uint32_t narrow(float value) {
     uint32_t bits = __float_as_uint(value);
     return roundMagnitude<5, 2>(bits & 0x7fffffffu, SPECIAL) | (bits >> 31) << 7;
-  }
-  static __device__ uint32_t pack(const float* values) {
-    return narrow(values[0]) | narrow(values[1]) << 8 | narrow(values[2]) << 16 | narrow(values[3]) << 24;
   }
 };
 
 struct F8_E4M3 {
   static constexpr int BYTES = 1;
   static constexpr uint32_t SPECIAL = 0x7fu;
+#if __CUDA_ARCH__ >= 890
+  static constexpr float LARGEST = 448;
+  static __device__ void unpack(uint32_t word, float* out, bool) { unpackFp8<__NV_E4M3>(word, out); }
+  static __device__ uint32_t pack(const float* values) { return packFp8<__NV_E4M3>(values); }
+#else
+  static constexpr float LARGEST = 0x1.fffffep127f;
   // One bit lower, an element is an F16 times 2^-8; subnormals included.
   static __device__ void pair(uint32_t high, float* out) {
     uint32_t bits = (high & 0x80008000u) | (high & 0x7f007f00u) >> 1;
@@ -107,12 +146,13 @@ struct F8_E4M3 {
       }
     }
   }
+  static __device__ uint32_t pack(const float* values) {
+    return narrow(values[0]) | narrow(values[1]) << 8 | narrow(values[2]) << 16 | narrow(values[3]) << 24;
+  }
+#endif
   static __device__ uint32_t narrow(float value) {
     uint32_t bits = __float_as_uint(value);
     return roundMagnitude<4, 3>(bits & 0x7fffffffu, SPECIAL) | (bits >> 31) << 7;
-  }
-  static __device__ uint32_t pack(const float* values) {
-    return narrow(values[0]) | narrow(values[1]) << 8 | narrow(values[2]) << 16 | narrow(values[3]) << 24;
   }
 };
 
@@ -221,6 +261,18 @@ __device__ void mergeElement(
   store<T>(target, i, mergeBits<T>(load<T>(source, i), change, counts, total));
 }
 
+// The larger magnitude; NaN or infinite once a value is.
+__device__ float larger(float magnitude, float value) {
+#if __CUDA_ARCH__ >= 890
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(magnitude), "f"(fabsf(value)));
+  return result;
+#else
+  // Zero while all values are finite, else NaN.
+  return __fmaf_rn(value, 0.0f, magnitude);
+#endif
+}
+
 // A vector of elements in memory of the thread: kept out of registers, which only the fast paths need.
 template <class T, int W>
 struct Vector {
@@ -260,13 +312,12 @@ __device__ void mergeWords(const uint32_t* old, const float* change, uint32_t* o
 #pragma unroll
     for (int k = 0; k < LANES; k++) {
       sum[k] = __fadd_rn(sum[k], change[w * LANES + k]);
-      // Stays zero while all sums are finite.
-      probe = __fmaf_rn(sum[k], 0.0f, probe);
+      probe = larger(probe, sum[k]);
     }
     out[w] = T::pack(sum);
     special |= ((old[w] & MASK) + LOWEST) | ((out[w] & MASK) + LOWEST);
   }
-  if ((special & SIGNS) == 0 && probe == 0) {
+  if ((special & SIGNS) == 0 && probe <= T::LARGEST) {
 #pragma unroll
     for (int w = 0; w < W; w++) {
       uint32_t touched = 0;
@@ -423,7 +474,8 @@ __device__ void mergeProduct(
     const void* source, void* target, const float* left, const float* right, int64_t count, int64_t column, int columns, int rank,
     float factor, unsigned long long* total) {
   __shared__ __align__(16) float rights[DEPTH][COLUMNS];
-  __shared__ __align__(16) float lefts[DEPTH][ROWS];
+  // Four more than rows, so that a column is not written to one bank.
+  __shared__ __align__(16) float lefts[DEPTH][ROWS + 4];
   int columnTiles = (columns + COLUMNS - 1) / COLUMNS;
   int64_t firstRow = static_cast<int64_t>(blockIdx.x / columnTiles) * ROWS;
   int firstColumn = blockIdx.x % columnTiles * COLUMNS;
@@ -450,10 +502,21 @@ __device__ void mergeProduct(
   for (int k0 = 0; k0 < rank; k0 += DEPTH) {
     int depth = min(DEPTH, rank - k0);
     __syncthreads();
-#pragma unroll 4
-    for (int i = threadIdx.x; i < depth * COLUMNS; i += THREADS) {
-      int c = firstColumn + i % COLUMNS;
-      rights[i / COLUMNS][i % COLUMNS] = c < columns ? right[static_cast<int64_t>(k0 + i / COLUMNS) * columns + c] : 0;
+#pragma unroll
+    for (int i = 0; i < DEPTH * COLUMNS / 4 / THREADS; i++) {
+      int k = i * (4 * THREADS / COLUMNS) + threadIdx.x / (COLUMNS / 4);
+      int c = threadIdx.x % (COLUMNS / 4) * 4;
+      const float* from = right + static_cast<int64_t>(k0 + k) * columns + firstColumn + c;
+      float4 four = make_float4(0, 0, 0, 0);
+      if (k < depth && columns % 4 == 0 && firstColumn + c < columns) {
+        four = __ldg(reinterpret_cast<const float4*>(from));
+      } else if (k < depth) {
+        four.x = firstColumn + c < columns ? from[0] : 0;
+        four.y = firstColumn + c + 1 < columns ? from[1] : 0;
+        four.z = firstColumn + c + 2 < columns ? from[2] : 0;
+        four.w = firstColumn + c + 3 < columns ? from[3] : 0;
+      }
+      *reinterpret_cast<float4*>(&rights[k][c]) = four;
     }
     for (int i = threadIdx.x; i < DEPTH * ROWS; i += THREADS) {
       int k = i % DEPTH;
@@ -515,34 +578,39 @@ __device__ void mergeProduct(
   addCounts(counts, T::BYTES, total);
 }
 
-// Low rank, few ranks and whole rows: a warp keeps 128 columns of the right factor in registers, a thread four of them, and goes down some
-// rows. Both factors are filled up with zeros to RANKS ranks, which changes no sum.
+// Low rank, few ranks and whole rows, four or a multiple of them: a warp keeps 128 columns of the right factor in registers, a thread four of
+// them, and goes down some rows. Both factors are filled up with zeros to RANKS ranks, which changes no sum.
 template <class T, bool FUSED, int RANKS>
 __device__ void mergeNarrow(
     const void* source, void* target, const float* left, const float* right, int64_t rows, int columns, float factor,
     unsigned long long* total) {
-  constexpr int AT_ONCE = T::BYTES == 4 ? 2 : 4;
+  constexpr int AT_ONCE = T::BYTES == 4 || RANKS == 16 ? 2 : 4;
   Counts counts;
   int groups = (columns + 127) / 128;
   int warp = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
   int strips = gridDim.x * (THREADS / 32) / groups;
-  int64_t strip = (rows + strips - 1) / strips;
+  int64_t strip = ((rows + strips - 1) / strips + AT_ONCE - 1) / AT_ONCE * AT_ONCE;
   int64_t row = warp / groups * strip;
-  int64_t end = min(rows, row + strip);
+  int steps = static_cast<int>((min(rows, row + strip) - row) / AT_ONCE);
   int at = warp % groups * 128 + threadIdx.x % 32 * 4;
-  if (at < columns && row < end) {
+  if (at < columns && steps > 0) {
     float4 rights[RANKS];
 #pragma unroll
     for (int k = 0; k < RANKS; k++) {
       rights[k] = __ldg(reinterpret_cast<const float4*>(right + static_cast<int64_t>(k) * columns + at));
     }
+    int64_t pitch = static_cast<int64_t>(columns) * T::BYTES;
+    const char* from = static_cast<const char*>(source) + row * pitch + at * T::BYTES;
+    char* to = static_cast<char*>(target) + row * pitch + at * T::BYTES;
+    const float4* lefts = reinterpret_cast<const float4*>(left + row * RANKS);
     uint32_t next[AT_ONCE][T::BYTES];
 #pragma unroll
     for (int j = 0; j < AT_ONCE; j++) {
-      loadWords<T, T::BYTES>(source, min(row + j, end - 1) * columns + at, next[j]);
+      loadWords<T, T::BYTES>(from, 0, next[j]);
+      from += pitch;
     }
 #pragma unroll 1
-    for (; row < end; row += AT_ONCE) {
+    for (; steps > 0; steps--) {
       uint32_t old[AT_ONCE][T::BYTES];
 #pragma unroll
       for (int j = 0; j < AT_ONCE; j++) {
@@ -550,44 +618,47 @@ __device__ void mergeNarrow(
         for (int w = 0; w < T::BYTES; w++) {
           old[j][w] = next[j][w];
         }
-        // The rows after these arrive while these are merged. Near the end some are read twice, but before they are written.
-        loadWords<T, T::BYTES>(source, min(row + AT_ONCE + j, end - 1) * columns + at, next[j]);
+        // The rows after these arrive while these are merged.
+        if (steps > 1) {
+          loadWords<T, T::BYTES>(from, 0, next[j]);
+          from += pitch;
+        }
       }
       float sum[AT_ONCE][4] = {};
 #pragma unroll
       for (int k = 0; k < RANKS; k += 4) {
 #pragma unroll
         for (int j = 0; j < AT_ONCE; j++) {
-          float4 four = __ldg(reinterpret_cast<const float4*>(left + min(row + j, end - 1) * RANKS + k));
-          float lefts[4] = {four.x, four.y, four.z, four.w};
+          float4 four = __ldg(lefts + (j * RANKS + k) / 4);
+          float factors[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
           for (int i = 0; i < 4; i++) {
             float4 r = rights[k + i];
             if (FUSED) {
-              sum[j][0] = __fmaf_rn(lefts[i], r.x, sum[j][0]);
-              sum[j][1] = __fmaf_rn(lefts[i], r.y, sum[j][1]);
-              sum[j][2] = __fmaf_rn(lefts[i], r.z, sum[j][2]);
-              sum[j][3] = __fmaf_rn(lefts[i], r.w, sum[j][3]);
+              sum[j][0] = __fmaf_rn(factors[i], r.x, sum[j][0]);
+              sum[j][1] = __fmaf_rn(factors[i], r.y, sum[j][1]);
+              sum[j][2] = __fmaf_rn(factors[i], r.z, sum[j][2]);
+              sum[j][3] = __fmaf_rn(factors[i], r.w, sum[j][3]);
             } else {
-              sum[j][0] = __fadd_rn(sum[j][0], __fmul_rn(lefts[i], r.x));
-              sum[j][1] = __fadd_rn(sum[j][1], __fmul_rn(lefts[i], r.y));
-              sum[j][2] = __fadd_rn(sum[j][2], __fmul_rn(lefts[i], r.z));
-              sum[j][3] = __fadd_rn(sum[j][3], __fmul_rn(lefts[i], r.w));
+              sum[j][0] = __fadd_rn(sum[j][0], __fmul_rn(factors[i], r.x));
+              sum[j][1] = __fadd_rn(sum[j][1], __fmul_rn(factors[i], r.y));
+              sum[j][2] = __fadd_rn(sum[j][2], __fmul_rn(factors[i], r.z));
+              sum[j][3] = __fadd_rn(sum[j][3], __fmul_rn(factors[i], r.w));
             }
           }
         }
       }
+      lefts += AT_ONCE * RANKS / 4;
 #pragma unroll
       for (int j = 0; j < AT_ONCE; j++) {
-        if (row + j < end) {
 #pragma unroll
-          for (int c = 0; c < 4; c++) {
-            sum[j][c] = __fmul_rn(sum[j][c], factor);
-          }
-          uint32_t out[T::BYTES];
-          mergeWords<T, T::BYTES>(old[j], sum[j], out, counts, total);
-          storeWords<T, T::BYTES>(target, (row + j) * columns + at, out);
+        for (int c = 0; c < 4; c++) {
+          sum[j][c] = __fmul_rn(sum[j][c], factor);
         }
+        uint32_t out[T::BYTES];
+        mergeWords<T, T::BYTES>(old[j], sum[j], out, counts, total);
+        storeWords<T, T::BYTES>(to, 0, out);
+        to += pitch;
       }
     }
   }

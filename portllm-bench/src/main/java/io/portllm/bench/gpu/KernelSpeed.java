@@ -50,18 +50,19 @@ public final class KernelSpeed {
     void start();
   }
 
-  /** Prints the table. */
+  /** Prints the table, of all types or those named. */
   public static void main(String[] args) {
-    new KernelSpeed().run();
+    List<String> types = List.of(args);
+    new KernelSpeed().run(Arrays.stream(TYPES).filter(type -> types.isEmpty() || types.contains(type.name())).toList());
   }
 
-  private void run() {
+  private void run(List<DType> types) {
     System.out.printf(Locale.ROOT, "GPU: %s, runs of %d MiB of weights, medians of %d%n", device.name(), BYTES >> 20, RUNS);
     fill(DType.BF16, source, BYTES, 1);
     double millis = time(() -> stream.copy(source, target, BYTES));
     copy = 2 * BYTES / millis / 1e6;
     System.out.printf(Locale.ROOT, "%-34s %8.3f ms %7.0f GB/s%n", "copy within the device", millis, copy);
-    for (DType type : TYPES) {
+    for (DType type : types) {
       long count = BYTES / type.bytes();
       fill(type, source, BYTES, 2);
       difference(type, count);

@@ -18,6 +18,8 @@ final class CudaDevice implements Device {
   private final long context;
   private final String name;
   private final int multiprocessors;
+  /** Whether the GPU converts 8-bit elements and the driver knows how. */
+  private final boolean hasFp8;
   private final ConcurrentHashMap<DType, Long> modules = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<Kernel, Long> functions = new ConcurrentHashMap<>();
 
@@ -31,6 +33,7 @@ final class CudaDevice implements Device {
     if (10 * major + minor < 75) {
       throw new IllegalStateException(name + " has compute capability " + major + "." + minor + ", and the kernels need 7.5");
     }
+    this.hasFp8 = 10 * major + minor >= 89 && driver.version() >= 12010;
     this.multiprocessors = driver.attribute(device, Driver.MULTIPROCESSORS);
     this.context = driver.retainContext(device);
   }
@@ -50,11 +53,11 @@ final class CudaDevice implements Device {
   }
 
   /**
-   * Loads the kernels for weights of one type. They are PTX for every GPU from compute capability 7.5 on, which the driver translates
-   * for its own GPU and keeps for the next time.
+   * Loads the kernels for weights of one type. They are PTX for every GPU from compute capability 7.5 on, and of 8-bit types for those from
+   * 8.9 on, which the driver translates for its own GPU and keeps for the next time.
    */
   private long load(DType type) {
-    try (InputStream in = CudaDevice.class.getResourceAsStream("merge." + type + ".ptx.gz");
+    try (InputStream in = CudaDevice.class.getResourceAsStream("merge." + type + (type.bits() == 8 && hasFp8 ? ".89" : ".75") + ".ptx.gz");
         GZIPInputStream text = new GZIPInputStream(in);
         Arena arena = Arena.ofConfined()) {
       byte[] ptx = text.readAllBytes();

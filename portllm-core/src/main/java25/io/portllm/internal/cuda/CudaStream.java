@@ -12,8 +12,6 @@ import java.nio.ByteBuffer;
 /** A CUDA stream. */
 final class CudaStream implements DeviceStream {
   private static final int THREADS = 256;
-  /** Blocks of a kernel whose threads go on to further elements; each multiprocessor holds up to eight at a time. */
-  private static final int BLOCKS_EACH = 8;
   /** Rows and columns that a block of the product kernel covers. */
   private static final int PRODUCT_ROWS = 32;
   private static final int PRODUCT_COLUMNS = 256;
@@ -51,13 +49,13 @@ final class CudaStream implements DeviceStream {
     device.enter().launch(device.function(type, kernel), Math.toIntExact(blocks), THREADS, stream, pointers);
   }
 
-  /** Blocks for {@code work} steps of a thread each. */
-  private long blocks(long work) {
-    return Math.max(1, Math.min((work + THREADS - 1) / THREADS, (long) BLOCKS_EACH * device.multiprocessors()));
+  /** Blocks for {@code work} steps of a thread each. With one step for each thread, kernels come closest to the memory's bandwidth. */
+  private static long blocks(long work) {
+    return Math.max(1, Math.min((work + THREADS - 1) / THREADS, Integer.MAX_VALUE));
   }
 
   /** Blocks for elements of this type, of which a thread takes 16 bytes at a time. */
-  private long blocks(DType type, long count) {
+  private static long blocks(DType type, long count) {
     return blocks((count * type.bytes() + 15) / 16);
   }
 
@@ -99,7 +97,8 @@ final class CudaStream implements DeviceStream {
   @Override
   public void mergeProduct(DType type, long source, long target, Product product, long count, float factor, long counts) {
     int columns = product.columns();
-    if (product.column() == 0 && columns % 4 == 0 && count % columns == 0 && (product.rank() == 8 || product.rank() == 16)) {
+    boolean isNarrow = product.rank() == 8 || product.rank() == 16;
+    if (isNarrow && product.column() == 0 && columns % 4 == 0 && count % (4L * columns) == 0) {
       mergeNarrow(type, source, target, product, count / columns, factor, counts);
       return;
     }

@@ -29,6 +29,7 @@ final class Driver {
   private final SymbolLookup library;
   private final Call getErrorName;
   private final Call init;
+  private final Call driverGetVersion;
   private final Call deviceGetCount;
   private final Call deviceGet;
   private final Call deviceGetName;
@@ -60,6 +61,7 @@ final class Driver {
     this.library = library;
     this.getErrorName = call("cuGetErrorName", JAVA_INT, JAVA_LONG);
     this.init = call("cuInit", JAVA_INT);
+    this.driverGetVersion = call("cuDriverGetVersion", JAVA_LONG);
     this.deviceGetCount = call("cuDeviceGetCount", JAVA_LONG);
     this.deviceGet = call("cuDeviceGet", JAVA_LONG, JAVA_INT);
     this.deviceGetName = call("cuDeviceGetName", JAVA_LONG, JAVA_INT, JAVA_INT);
@@ -147,6 +149,11 @@ final class Driver {
 
   void init() {
     require(init, f -> (int) f.invokeExact(0));
+  }
+
+  /** The newest CUDA version that the driver serves, 12010 for 12.1. */
+  int version() {
+    return (int) result(driverGetVersion, (f, place) -> (int) f.invokeExact(place));
   }
 
   int devices() {

@@ -94,6 +94,26 @@ class CudaMergerIT extends MergerContract {
 
   @ParameterizedTest
   @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+  void productsOfWholeRowsGiveTheScalarBits(DType type) {
+    for (int rank : new int[] {1, 5, 8, 13, 16}) {
+      for (int columns : new int[] {4, 128, 1004, 4096, 33000}) {
+        for (int rows : new int[] {4, 12, 60}) {
+          for (boolean isShort : new boolean[] {false, true}) {
+            int count = rows * columns;
+            ByteBuffer some = changes(type).slice(0, count * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+            ByteBuffer any = anyBits(type, count);
+            LowRank whole = product(rank, columns, 0, isShort);
+            List<Operand> operands = List.of(new LowRank(0, count, 0.8, 0, columns, rank, whole.left(), whole.right()));
+            assertScalarBits(new Chunk(type, copy(some), count), operands);
+            assertScalarBits(new Chunk(type, any, count), operands);
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
   void sumsAndSingleRowsAndFewElementsGiveTheScalarBits(DType type) {
     List<Operand> sum = new ArrayList<>();
     sum.add(product(16, 4096, 0, false));
