@@ -19,6 +19,7 @@ import io.portllm.internal.patch.DeltaTensors;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.write.Parallel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -26,6 +27,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,6 +36,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** A patch as the tensors and metadata of its file; values are computed as they are read. */
 public final class PatchContents implements ModelVersion {
@@ -50,19 +53,35 @@ public final class PatchContents implements ModelVersion {
   private final ObjectNode deltas = json.createObjectNode();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
+  private final Map<String, String> digests = new ConcurrentHashMap<>();
+  private final Set<String> payloads = new HashSet<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
   private final Shard shard;
 
-  private PatchContents(Patch patch, PatchSurvey survey) throws IOException {
+  private PatchContents(Patch patch, PatchSurvey survey, WriteOptions options) throws IOException {
     this.patch = patch;
     this.survey = survey;
     patch.deltas().forEach(this::store);
-    this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
+    Map<String, String> metadata = metadata();
+    digestOthers(options);
+    PatchSeal.put(metadata, infos.values(), digests);
+    this.shard = new Shard("patch.safetensors", metadata, aligned(infos.values()));
+  }
+
+  /** The digests that the survey did not find: those of what is stored as it is read, which is mostly small. */
+  private void digestOthers(WriteOptions options) throws IOException {
+    List<Parallel.Task> tasks = new ArrayList<>();
+    for (TensorInfo tensor : infos.values()) {
+      if (!digests.containsKey(tensor.name()) && !payloads.contains(tensor.name())) {
+        tasks.add(() -> digests.put(tensor.name(), CheckedTensors.digest(this, tensor)));
+      }
+    }
+    Parallel.run(options, tasks);
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
   public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
-    return new PatchContents(patch, PatchSurvey.of(patch, options));
+    return new PatchContents(patch, PatchSurvey.of(patch, options), options);
   }
 
   /** Bytes last: their tensors may be of any length, and after them wider elements would lie at odd places. */
@@ -121,13 +140,15 @@ public final class PatchContents implements ModelVersion {
     found.result().ifPresent(payload -> put(tensor, "result", payload, payloads));
   }
 
-  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    payloads.add(PatchKeys.part(tensor, 0, part));
     copy(PatchKeys.part(tensor, 0, part), payload.tensor());
   }
 
-  private void put(String tensor, String part, ExactPayload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void put(String tensor, String part, ExactPayload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    payloads.add(PatchKeys.part(tensor, 0, part));
     put(new TensorInfo(PatchKeys.part(tensor, 0, part), DType.U8, Shape.of(payload.size())), payload::read);
   }
 
@@ -161,6 +182,7 @@ public final class PatchContents implements ModelVersion {
         add(terms, PatchKeys.DENSE, term.factor());
         String name = PatchKeys.part(tensor, number, "delta");
         DType type = survey.typeOf(difference);
+        digests.put(name, survey.digestOf(difference));
         put(
             new TensorInfo(name, type, difference.shape()),
             (offset, target) ->

@@ -19,6 +19,7 @@ import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
+import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -36,7 +37,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 /** Makes a patch of the metadata and tensors of a patch file. */
 public final class PatchReader {
   private final Path file;
-  private final SafetensorsModel tensors;
+  private StoredModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
   private final ConcurrentLinkedQueue<BlockDecoder> decoders = new ConcurrentLinkedQueue<>();
@@ -67,6 +68,9 @@ public final class PatchReader {
           "is a patch of format version " + Names.quote(metadata.getOrDefault(PatchKeys.VERSION, "")) + ", but only version "
               + PatchKeys.VERSION_VALUE + " is read");
     }
+    if (metadata.containsKey(PatchKeys.DIGEST) || metadata.containsKey(PatchKeys.DIGESTS)) {
+      checkSeal();
+    }
     Map<String, Delta> deltas = new TreeMap<>();
     for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
       try {
@@ -89,6 +93,17 @@ public final class PatchReader {
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
+  }
+
+  /** From here on, tensors are compared with their digests as they are read. */
+  private void checkSeal() throws IOException {
+    String expected = digest(require(PatchKeys.DIGEST));
+    String text = require(PatchKeys.DIGESTS);
+    String found = PatchSeal.digest(metadata, tensors.tensors());
+    if (!found.equals(expected)) {
+      throw malformed("PF-DIGEST", "its header has the SHA-256 " + found + " but was written with " + expected);
+    }
+    tensors = new CheckedTensors(tensors, PatchSeal.digests(object(PatchKeys.DIGESTS, text)));
   }
 
   private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
