@@ -22,6 +22,7 @@ import picocli.CommandLine.Command;
       MergeCommand.class,
       ExportCommand.class,
       InfoCommand.class,
+      VerifyCommand.class,
       DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",

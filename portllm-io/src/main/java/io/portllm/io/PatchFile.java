@@ -83,7 +83,7 @@ public final class PatchFile implements AutoCloseable {
     }
     long started = System.nanoTime();
     try (PatchContents contents = PatchContents.of(patch, options)) {
-      WriteReport written = CheckpointWriter.write(contents, file, options);
+      WriteReport written = CheckpointWriter.write(contents, file, options.withoutRecord());
       Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
       return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), elapsed);
     }

@@ -35,6 +35,6 @@ public final class PeftExport {
     if (folder.toString().endsWith(".safetensors")) {
       throw new IllegalArgumentException("an adapter is a folder, whose name must not end in .safetensors, but was " + folder.getFileName());
     }
-    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing());
+    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing().withoutRecord());
   }
 }

@@ -9,28 +9,44 @@ import java.util.function.BooleanSupplier;
  */
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
-      new WriteOptions(false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false);
+      new WriteOptions(false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false);
 
   private final boolean overwrite;
+  private final boolean record;
   private final int threads;
   private final ProgressListener progress;
   private final BooleanSupplier cancelled;
 
-  private WriteOptions(boolean overwrite, int threads, ProgressListener progress, BooleanSupplier cancelled) {
+  private WriteOptions(boolean overwrite, boolean record, int threads, ProgressListener progress, BooleanSupplier cancelled) {
     this.overwrite = overwrite;
+    this.record = record;
     this.threads = threads;
     this.progress = progress;
     this.cancelled = cancelled;
   }
 
-  /** An existing output is refused; one thread for each processor; nobody listens. */
+  /** An existing output is refused; no record; one thread for each processor; nobody listens. */
   public static WriteOptions defaults() {
     return DEFAULTS;
   }
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, threads, progress, cancelled);
+    return new WriteOptions(true, record, threads, progress, cancelled);
+  }
+
+  /**
+   * These options with a record of each model that is written: {@code portllm.json} in a folder, {@code NAME.portllm.json} beside a file,
+   * which {@link Verification} compares the model with. It says what was put onto what, and has a digest of each file and each tensor; for
+   * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
+   */
+  public WriteOptions recording() {
+    return new WriteOptions(overwrite, true, threads, progress, cancelled);
+  }
+
+  /** These options without a record. */
+  public WriteOptions withoutRecord() {
+    return new WriteOptions(overwrite, false, threads, progress, cancelled);
   }
 
   /**
@@ -42,12 +58,12 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, count, progress, cancelled);
+    return new WriteOptions(overwrite, record, count, progress, cancelled);
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
-    return new WriteOptions(overwrite, threads, Objects.requireNonNull(listener, "listener"), cancelled);
+    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled);
   }
 
   /**
@@ -55,12 +71,17 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, threads, progress, Objects.requireNonNull(question, "question"));
+    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"));
   }
 
   /** Whether an existing output is replaced. */
   public boolean overwrites() {
     return overwrite;
+  }
+
+  /** Whether a record is written. */
+  public boolean records() {
+    return record;
   }
 
   /** The number of working threads. */

@@ -105,7 +105,7 @@ final class Writers {
   }
 
   private static Writer patch(Patch patch) {
-    return (target, options, disk) -> CheckpointWriter.write(PatchContents.of(patch, options), target, options, disk);
+    return (target, options, disk) -> CheckpointWriter.write(PatchContents.of(patch, options), target, options.withoutRecord(), disk);
   }
 
   private static void port(Path tuned, Path base, Path target, WriteOptions options, Disk disk) throws IOException {
@@ -128,6 +128,6 @@ final class Writers {
     deltas.put(
         "model.layers.0.self_attn.q_proj.weight",
         new Delta.LowRank(factors.tensor("B").orElseThrow(), factors.tensor("A").orElseThrow(), 1, false, Shape.of(6, 4)));
-    CheckpointWriter.write(AdapterExport.of(Patch.of(deltas, Optional.empty(), "r"), ExportOptions.defaults()), target, options, disk);
+    CheckpointWriter.write(AdapterExport.of(Patch.of(deltas, Optional.empty(), "r"), ExportOptions.defaults()), target, options.withoutRecord(), disk);
   }
 }

@@ -22,6 +22,7 @@ import io.portllm.io.WriteReport;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.gguf.GgufModel;
+import io.portllm.io.internal.record.OutputRecord;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
@@ -111,6 +112,9 @@ public final class CheckpointWriter {
       requireRoom(target);
       requireExactBases();
       writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
+      if (options.records()) {
+        writeWhole(output.temporaryRecord(), new Recorder(model).record(output.temporary(), target, inputs(model), options));
+      }
       model.verifyUnchanged();
       output.commit();
     }
@@ -137,6 +141,9 @@ public final class CheckpointWriter {
       }
       if (hasIndex()) {
         writeIndex(folder.resolve(INDEX));
+      }
+      if (options.records() && !model.shards().isEmpty()) {
+        writeWhole(folder.resolve(OutputRecord.NAME), new Recorder(model).record(folder, target, inputs(model), options));
       }
       model.verifyUnchanged();
       output.commit();
@@ -247,8 +254,12 @@ public final class CheckpointWriter {
     index.put("metadata", metadata);
     index.put("weight_map", places);
     ObjectMapper mapper = new ObjectMapper(new JsonFactory()).enable(SerializationFeature.INDENT_OUTPUT);
+    writeWhole(file, (mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8));
+  }
+
+  private void writeWhole(Path file, byte[] bytes) throws IOException {
     try (Disk.Sink out = disk.create(file)) {
-      Disk.writeFully(out, ByteBuffer.wrap((mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8)), 0);
+      Disk.writeFully(out, ByteBuffer.wrap(bytes), 0);
       out.force();
     }
   }

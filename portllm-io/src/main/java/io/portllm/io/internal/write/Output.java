@@ -1,6 +1,7 @@
 package io.portllm.io.internal.write;
 
 import io.portllm.internal.text.Names;
+import io.portllm.io.internal.record.OutputRecord;
 import java.io.IOException;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.DirectoryIteratorException;
@@ -35,6 +36,8 @@ final class Output implements AutoCloseable {
   private final String prefix;
   private final TargetLock lock;
   private final Path temporary;
+  private final Path record;
+  private Path temporaryRecord;
   private boolean committed;
 
   /**
@@ -56,12 +59,13 @@ final class Output implements AutoCloseable {
       throw new NoSuchFileException(parent.toString(), null, "the folder of the output does not exist");
     }
     this.prefix = "." + name + ".portllm-";
+    this.record = target.resolveSibling(name + "." + OutputRecord.NAME);
     checkTarget();
     this.lock = TargetLock.of(target, disk);
     try {
       recover();
       checkTarget();
-      this.temporary = target.resolveSibling(prefix + ProcessHandle.current().pid() + "-" + Long.toHexString(RANDOM.nextLong()) + ".tmp");
+      this.temporary = newTemporary();
       if (folder) {
         disk.createFolder(temporary);
       }
@@ -69,6 +73,16 @@ final class Output implements AutoCloseable {
       lock.close();
       throw e;
     }
+  }
+
+  private Path newTemporary() {
+    return target.resolveSibling(prefix + ProcessHandle.current().pid() + "-" + Long.toHexString(RANDOM.nextLong()) + ".tmp");
+  }
+
+  /** Where to write the record of a file, if it is to have one. */
+  Path temporaryRecord() {
+    temporaryRecord = newTemporary();
+    return temporaryRecord;
   }
 
   /** Where to write: a file to create, or a folder that exists. */
@@ -85,6 +99,7 @@ final class Output implements AutoCloseable {
       forceFolders(temporary);
       replaced = replaceFolder();
     } else {
+      deleteOldRecord();
       move(temporary, target);
     }
     committed = true;
@@ -94,6 +109,14 @@ final class Output implements AutoCloseable {
       throw new IOException("[" + target
           + "] is complete, but whether it survives a power cut is not known: its folder could not be synced", e);
     }
+    if (temporaryRecord != null) {
+      try {
+        move(temporaryRecord, record);
+        disk.forceFolder(target.getParent());
+      } catch (IOException e) {
+        throw new IOException("[" + target + "] is complete, but its record could not be put beside it", e);
+      }
+    }
     // Only now that the renames are on disk: else a power cut could leave the old folder in place, half deleted.
     if (replaced != null) {
       try {
@@ -102,6 +125,16 @@ final class Output implements AutoCloseable {
         throw new IOException("[" + target + "] is complete, but what it replaced could not be deleted from "
             + Names.quote(replaced.toString()), e);
       }
+    }
+  }
+
+  /**
+   * Deletes the record of what is replaced, on the disk too: at every moment a record is of the file that it lies beside, or there is none.
+   */
+  private void deleteOldRecord() throws IOException {
+    if (Files.exists(record, LinkOption.NOFOLLOW_LINKS)) {
+      disk.delete(record);
+      disk.forceFolder(target.getParent());
     }
   }
 
@@ -252,6 +285,9 @@ final class Output implements AutoCloseable {
     try {
       if (!committed) {
         delete(temporary);
+      }
+      if (temporaryRecord != null) {
+        delete(temporaryRecord);
       }
     } finally {
       lock.close();

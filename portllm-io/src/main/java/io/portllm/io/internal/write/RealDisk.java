@@ -3,6 +3,7 @@ package io.portllm.io.internal.write;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -18,12 +19,25 @@ final class RealDisk implements Disk {
     return new Sink() {
       @Override
       public int write(ByteBuffer bytes, long position) throws IOException {
-        return channel.write(bytes, position);
+        try {
+          return channel.write(bytes, position);
+        } catch (ClosedChannelException e) {
+          throw e;
+        } catch (IOException e) {
+          // The system says what, such as that the disk is full, but not where.
+          throw new IOException("[" + file + "] could not be written from byte " + position + " on: " + e.getMessage(), e);
+        }
       }
 
       @Override
       public void force() throws IOException {
-        channel.force(true);
+        try {
+          channel.force(true);
+        } catch (ClosedChannelException e) {
+          throw e;
+        } catch (IOException e) {
+          throw new IOException("[" + file + "] could not be synced: " + e.getMessage(), e);
+        }
       }
 
       @Override
