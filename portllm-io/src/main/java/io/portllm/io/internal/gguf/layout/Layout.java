@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import io.portllm.Shape;
+import io.portllm.internal.patch.Glob;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -15,11 +16,22 @@ import java.util.Set;
  *     {@code generated} is in exactly one
  * @param sources the Hugging Face tensors with their shapes, in the order of the GGUF file
  * @param generated the GGUF tensors that the conversion computes from the configuration, such as {@code rope_freqs.weight}
+ * @param cut the Hugging Face tensors that may have more rows in the checkpoint: the conversion keeps the first, as many as there are tokens.
+ *     {@code sources} has the shape that was kept
+ * @param ignored globs of the names of Hugging Face tensors that the conversion leaves out
  */
-public record Layout(List<Link> links, Map<String, Shape> sources, Set<String> generated) {
+public record Layout(List<Link> links, Map<String, Shape> sources, Set<String> generated, Set<String> cut, List<String> ignored)
+    implements Mapping {
   public Layout {
     links = ImmutableList.copyOf(links);
     sources = ImmutableMap.copyOf(sources);
     generated = ImmutableSet.copyOf(generated);
+    cut = ImmutableSet.copyOf(cut);
+    ignored = ImmutableList.copyOf(ignored);
+  }
+
+  /** Whether the conversion leaves out the Hugging Face tensor of this name, if the checkpoint has one. */
+  public boolean ignores(String name) {
+    return !sources.containsKey(name) && ignored.stream().anyMatch(glob -> Glob.matches(glob, name));
   }
 }
