@@ -6,6 +6,7 @@ import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.files.Lookalike;
 import io.portllm.io.internal.files.SourceFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
