@@ -1,0 +1,33 @@
+package io.portllm.internal.quant;
+
+import io.portllm.DType;
+
+/**
+ * Q5_K: as {@link Q4K}, with 32 bytes of fifth bits before the codes: those of elements 32·n + i are bit n of byte i.
+ */
+final class Q5K extends BlockwiseCodec {
+  private static final int SCALES = 4;
+  private static final int FIFTH = 16;
+  private static final int CODES = 48;
+
+  Q5K() {
+    super(DType.Q5_K, false);
+  }
+
+  @Override
+  void read(byte[] block, int at, float[] values, int from) {
+    float d = Bytes.f16(block, at);
+    float dmin = Bytes.f16(block, at + 2);
+    for (int group = 0; group < 8; group++) {
+      float scale = d * PackedScales.scale(block, at + SCALES, group);
+      float least = dmin * PackedScales.minimum(block, at + SCALES, group);
+      int shift = (group & 1) << 2;
+      int source = at + CODES + (group >> 1) * 32;
+      int target = from + 32 * group;
+      for (int i = 0; i < 32; i++) {
+        int code = block[source + i] >> shift & 15 | (block[at + FIFTH + i] >> group & 1) << 4;
+        values[target + i] = scale * code - least;
+      }
+    }
+  }
+}
