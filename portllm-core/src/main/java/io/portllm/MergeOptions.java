@@ -2,6 +2,7 @@ package io.portllm;
 
 import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.Sets;
+import io.portllm.internal.quant.BlockCodecs;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -53,6 +54,9 @@ public final class MergeOptions {
   public MergeOptions raisingTo(DType type) {
     if (!type.isQuantised() && type != DType.F32 && type != DType.F16 && type != DType.BF16) {
       throw new IllegalArgumentException("the type to raise to must be F32, F16, BF16 or quantised but was " + type);
+    }
+    if (type.isQuantised() && !BlockCodecs.of(type).quantises()) {
+      throw new IllegalArgumentException("the type to raise to must be one that can be written without an importance matrix but was " + type);
     }
     return new MergeOptions(allowed, merger, basePolicy, Optional.of(type));
   }

@@ -1,6 +1,9 @@
 package io.portllm.io.internal.gguf;
 
 import com.google.common.collect.ImmutableList;
+import io.portllm.MergeOptions;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
@@ -11,6 +14,8 @@ import io.portllm.io.internal.files.SourceFiles;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.StoredTensors;
 import io.portllm.io.internal.files.WeightFiles;
+import io.portllm.io.internal.gguf.layout.Hyperparameters;
+import io.portllm.io.internal.gguf.lens.GgufLens;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -19,6 +24,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.TreeMap;
 
 /**
@@ -48,9 +54,10 @@ public final class GgufModel implements StoredModel {
   private final List<Part> parts;
   private final List<Shard> shards;
   private final List<TensorInfo> tensors;
+  private final GgufLens lens;
   private volatile boolean closed;
 
-  private GgufModel(Path path, SourceFiles files, List<Part> parts) throws MalformedModelException {
+  private GgufModel(Path path, SourceFiles files, List<Part> parts) throws IOException {
     this.path = path;
     this.files = files;
     this.parts = ImmutableList.copyOf(parts);
@@ -63,6 +70,24 @@ public final class GgufModel implements StoredModel {
     }
     this.shards = all.build();
     this.tensors = shards.stream().flatMap(shard -> shard.tensors().stream()).collect(ImmutableList.toImmutableList());
+    this.lens = new GgufLens(this, hyperparameters(metadata()));
+  }
+
+  /** What the layout of the tensors depends on, as far as the metadata tells. */
+  private static Hyperparameters hyperparameters(GgufMetadata metadata) throws IOException {
+    String architecture = metadata.architecture().orElse("");
+    List<Long> heads = counts(metadata, architecture + ".attention.head_count");
+    List<Long> keyValueHeads = counts(metadata, architecture + ".attention.head_count_kv");
+    return new Hyperparameters(architecture, heads, keyValueHeads.isEmpty() ? heads : keyValueHeads);
+  }
+
+  /** One number, or one for each layer; none if there is no such key. */
+  private static List<Long> counts(GgufMetadata metadata, String key) throws IOException {
+    if (metadata.type(key).equals(Optional.of(ValueType.ARRAY))) {
+      return metadata.integers(key).orElseThrow().asList();
+    }
+    OptionalLong count = metadata.integer(key);
+    return count.isPresent() ? List.of(count.getAsLong()) : List.of();
   }
 
   private void addTensors(Part part) throws MalformedModelException {
@@ -193,6 +218,21 @@ public final class GgufModel implements StoredModel {
   @Override
   public IOException malformed(TensorInfo tensor, String rule, String message) {
     return places.malformed(tensor, rule, message);
+  }
+
+  @Override
+  public ModelVersion decoded() {
+    return lens.decoded();
+  }
+
+  @Override
+  public ModelVersion patched(Patch patch, MergeOptions options) {
+    return lens.patched(patch, options);
+  }
+
+  /** The way to the Hugging Face checkpoint that this model was converted from. */
+  public GgufLens lens() {
+    return lens;
   }
 
   @Override

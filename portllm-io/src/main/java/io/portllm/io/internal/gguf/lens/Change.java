@@ -5,6 +5,7 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.patch.PatchedModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /** Changes a run of a GGUF tensor as a patch changes the Hugging Face tensor that it is a run of. Safe for use by many threads. */
@@ -25,15 +26,22 @@ final class Change {
   Rounding run(Stretch stretch, long first, int count, Scratch scratch) throws IOException {
     TensorInfo source = patched.find(stretch.source()).orElseThrow();
     int size = source.dtype().bytes();
+    scratch.before.clear();
+    scratch.after.clear();
+    scratch.ordered.clear();
     return switch (stretch.form()) {
       case SAME -> {
-        ByteBuffer after = scratch.after.clear().limit(count * size);
+        ByteBuffer after = slice(scratch.after, 0, count * size);
         after.put(0, scratch.before, 0, count * size);
         yield patched.change(source, (stretch.sourceStart() + first) * size, after);
       }
       case PERMUTED -> permuted(stretch, first, count, source, scratch);
       case TRANSPOSED -> transposed(stretch, first, count, source, scratch);
     };
+  }
+
+  private static ByteBuffer slice(ByteBuffer buffer, int index, int length) {
+    return buffer.slice(index, length).order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private Rounding permuted(Stretch stretch, long first, int count, TensorInfo source, Scratch scratch) throws IOException {
@@ -64,7 +72,7 @@ final class Change {
       while (to < parts.length && parts[to].source() == parts[from].source() + length) {
         length += parts[to++].length();
       }
-      ByteBuffer run = ordered.clear().position(at * size).limit((at + length) * size);
+      ByteBuffer run = slice(ordered, at * size, length * size);
       total = total.plus(patched.change(source, (stretch.sourceStart() + parts[from].source()) * size, run));
       at += length;
       from = to;
@@ -111,7 +119,7 @@ final class Change {
     Elements.transpose(scratch.before, rows, width, size, scratch.ordered);
     Rounding total = Rounding.NONE;
     for (int i = 0; i < width; i++) {
-      ByteBuffer run = scratch.ordered.clear().position(i * rows * size).limit((i + 1) * rows * size);
+      ByteBuffer run = slice(scratch.ordered, i * rows * size, rows * size);
       total = total.plus(patched.change(source, (stretch.sourceStart() + (firstColumn + i) * columns + firstRow) * size, run));
     }
     Elements.transpose(scratch.ordered, width, rows, size, scratch.after);

@@ -48,6 +48,11 @@ record Stretch(
         link.shift());
   }
 
+  /** All of a tensor, as itself. */
+  static Stretch whole(TensorInfo tensor) {
+    return new Stretch(tensor, 0, tensor.name(), 0, tensor.elements(), Form.SAME, rowLength(tensor.shape()), RowOrder.SAME, 0);
+  }
+
   /** The elements of a row of a tensor: of its innermost dimension, or one where there are no rows of more. */
   static long rowLength(Shape shape) {
     return shape.rank() < 2 ? 1 : shape.dimension(shape.rank() - 1);
