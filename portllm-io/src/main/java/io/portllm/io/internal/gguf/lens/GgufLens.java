@@ -11,6 +11,7 @@ import io.portllm.Shape;
 import io.portllm.TensorInfo;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
+import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.gguf.layout.Hyperparameters;
 import io.portllm.io.internal.gguf.layout.Layout;
 import io.portllm.io.internal.gguf.layout.Layouts;
@@ -58,12 +59,21 @@ public final class GgufLens {
   }
 
   /**
-   * The file as patches see it, with the names of another checkpoint of the same model.
+   * Compares the file with the Hugging Face checkpoint that it was converted from, weight by weight.
    *
-   * @param known names of tensors of that checkpoint
+   * @throws IncompatibleModelException if it is not known how its architecture is converted, or naming the first tensor whose values are further
+   *     from the checkpoint's than its type explains
    */
-  public ModelVersion decodedAs(Collection<String> known) {
-    return new HuggingFaceView(file, new Views(file, mapping(known)).sources());
+  public void prove(ModelVersion checkpoint, WriteOptions options) throws IOException {
+    Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+    checkpoint.tensors().forEach(tensor -> tensors.put(tensor.name(), tensor));
+    Mapping mapping = mapping(tensors.keySet());
+    if (mapping instanceof Mapping.Unmapped unmapped) {
+      throw new IncompatibleModelException(
+          Names.quote(file.name()) + " cannot be compared with " + Names.quote(checkpoint.name()),
+          List.of(Mismatch.of("general.architecture", "the GGUF file " + unmapped.reason())));
+    }
+    Proof.require(new HuggingFaceView(file, new Views(file, mapping).sources(tensors)), checkpoint, options);
   }
 
   private Mapping mapping(Collection<String> known) {

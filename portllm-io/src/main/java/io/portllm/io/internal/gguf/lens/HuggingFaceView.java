@@ -3,10 +3,8 @@ package io.portllm.io.internal.gguf.lens;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import io.portllm.ModelVersion;
-import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
-import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -14,13 +12,12 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 
 /**
  * A GGUF file as the Hugging Face checkpoint that it was converted from, as far as it still holds it: quantised tensors are F32. Closing it
  * frees nothing.
  */
-final class HuggingFaceView implements DerivedModel {
+public final class HuggingFaceView implements ModelVersion {
   private static final String FILE_NAME = "model.safetensors";
 
   private final ModelVersion file;
@@ -42,25 +39,9 @@ final class HuggingFaceView implements DerivedModel {
     return sources.get(name);
   }
 
-  @Override
-  public ModelVersion newBase() {
+  /** The GGUF file, or a patched one. */
+  public ModelVersion file() {
     return file;
-  }
-
-  @Override
-  public Set<ModelVersion> inputs() {
-    return Set.of(file);
-  }
-
-  @Override
-  public boolean changes(String tensor) {
-    return false;
-  }
-
-  @Override
-  public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
-    read(tensor, offset, destination);
-    return Rounding.NONE;
   }
 
   @Override
@@ -112,7 +93,7 @@ final class HuggingFaceView implements DerivedModel {
   public IOException malformed(TensorInfo tensor, String rule, String message) {
     Source source = sources.get(tensor.name());
     return source == null || source.stretches().isEmpty()
-        ? DerivedModel.super.malformed(tensor, rule, message)
+        ? ModelVersion.super.malformed(tensor, rule, message)
         : file.malformed(source.stretches().get(0).gguf(), rule, message);
   }
 
