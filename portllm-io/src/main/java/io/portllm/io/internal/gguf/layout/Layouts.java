@@ -3,6 +3,8 @@ package io.portllm.io.internal.gguf.layout;
 import io.portllm.Shape;
 import io.portllm.internal.patch.Glob;
 import io.portllm.internal.text.Names;
+import io.portllm.io.internal.gguf.GgufModel;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -26,6 +28,18 @@ public final class Layouts {
     Set<String> names = new LinkedHashSet<>();
     Families.all().forEach(family -> names.add(family.architecture()));
     return names;
+  }
+
+  /**
+   * The layout of a GGUF file.
+   *
+   * @param known names of Hugging Face tensors, as for {@link #of(Hyperparameters, Map, Collection)}
+   * @throws IOException if the metadata cannot be read, or holds head counts of another type
+   */
+  public static Mapping of(GgufModel model, Collection<String> known) throws IOException {
+    Map<String, Shape> tensors = new LinkedHashMap<>();
+    model.tensors().forEach(tensor -> tensors.put(tensor.name(), tensor.shape()));
+    return of(GgufHyperparameters.of(model.metadata()), tensors, known);
   }
 
   /**
