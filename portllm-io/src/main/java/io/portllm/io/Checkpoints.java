@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import io.portllm.ModelVersion;
+import io.portllm.internal.text.Names;
 import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.io.internal.write.CheckpointWriter;

@@ -10,27 +10,19 @@ import io.portllm.io.Checkpoints;
 import io.portllm.io.golden.Goldens;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Ports of Hugging Face patches onto GGUF bases give what patching the checkpoint and converting it with llama.cpp gives, for every way in which the
  * conversion changes weights.
  */
 class GgufPortGoldenTest {
-  private static final Path GOLDENS = Path.of("../../shared/golden/hf-gguf");
-
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "falcon-mq", "gemma2", "gemma3-oov", "gpt2", "llama", "llama-bias", "llama3", "mixtral", "olmo2", "phi3", "qwen2"
-      })
+  @MethodSource("io.portllm.io.gguf.GgufGoldens#families")
   void portGivesTheTensorsOfTheConvertedPort(String family) throws IOException {
-    Path folder = GOLDENS.resolve(family);
-    Assumptions.assumeTrue(Files.exists(folder), "needs " + folder);
+    Path folder = GgufGoldens.folder(family);
     try (ModelVersion base = Checkpoints.open(folder.resolve("hf/base"));
         ModelVersion fineTuned = Checkpoints.open(folder.resolve("hf/fine-tuned"));
         ModelVersion newBase = Checkpoints.open(folder.resolve("new-base.gguf"));

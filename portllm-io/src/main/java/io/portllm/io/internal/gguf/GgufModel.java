@@ -14,9 +14,10 @@ import io.portllm.io.internal.files.SourceFiles;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.StoredTensors;
 import io.portllm.io.internal.files.WeightFiles;
-import io.portllm.io.internal.gguf.layout.Hyperparameters;
+import io.portllm.io.internal.gguf.layout.GgufHyperparameters;
 import io.portllm.io.internal.gguf.lens.GgufLens;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -24,7 +25,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.TreeMap;
 
 /**
@@ -54,10 +54,9 @@ public final class GgufModel implements StoredModel {
   private final List<Part> parts;
   private final List<Shard> shards;
   private final List<TensorInfo> tensors;
-  private final GgufLens lens;
   private volatile boolean closed;
 
-  private GgufModel(Path path, SourceFiles files, List<Part> parts) throws IOException {
+  private GgufModel(Path path, SourceFiles files, List<Part> parts) throws MalformedModelException {
     this.path = path;
     this.files = files;
     this.parts = ImmutableList.copyOf(parts);
@@ -70,24 +69,6 @@ public final class GgufModel implements StoredModel {
     }
     this.shards = all.build();
     this.tensors = shards.stream().flatMap(shard -> shard.tensors().stream()).collect(ImmutableList.toImmutableList());
-    this.lens = new GgufLens(this, hyperparameters(metadata()));
-  }
-
-  /** What the layout of the tensors depends on, as far as the metadata tells. */
-  private static Hyperparameters hyperparameters(GgufMetadata metadata) throws IOException {
-    String architecture = metadata.architecture().orElse("");
-    List<Long> heads = counts(metadata, architecture + ".attention.head_count");
-    List<Long> keyValueHeads = counts(metadata, architecture + ".attention.head_count_kv");
-    return new Hyperparameters(architecture, heads, keyValueHeads.isEmpty() ? heads : keyValueHeads);
-  }
-
-  /** One number, or one for each layer; none if there is no such key. */
-  private static List<Long> counts(GgufMetadata metadata, String key) throws IOException {
-    if (metadata.type(key).equals(Optional.of(ValueType.ARRAY))) {
-      return metadata.integers(key).orElseThrow().asList();
-    }
-    OptionalLong count = metadata.integer(key);
-    return count.isPresent() ? List.of(count.getAsLong()) : List.of();
   }
 
   private void addTensors(Part part) throws MalformedModelException {
@@ -222,17 +203,21 @@ public final class GgufModel implements StoredModel {
 
   @Override
   public ModelVersion decoded() {
-    return lens.decoded();
+    return lens().decoded();
   }
 
   @Override
   public ModelVersion patched(Patch patch, MergeOptions options) {
-    return lens.patched(patch, options);
+    return lens().patched(patch, options);
   }
 
   /** The way to the Hugging Face checkpoint that this model was converted from. */
   public GgufLens lens() {
-    return lens;
+    try {
+      return new GgufLens(this, GgufHyperparameters.of(metadata()));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Override

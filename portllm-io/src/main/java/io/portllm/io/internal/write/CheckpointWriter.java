@@ -262,6 +262,6 @@ public final class CheckpointWriter {
   }
 
   private WriteReport report(Path target) {
-    return new WriteReport(target, model.tensors().size(), totalBytes(), rounding, Duration.ofNanos(System.nanoTime() - started));
+    return new WriteReport(target, model.tensors().size(), totalBytes(), rounding, Map.of(), Duration.ofNanos(System.nanoTime() - started));
   }
 }

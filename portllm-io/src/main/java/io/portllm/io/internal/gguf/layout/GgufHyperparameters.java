@@ -6,11 +6,11 @@ import java.io.IOException;
 import java.util.List;
 
 /** Reads hyperparameters from the metadata of a GGUF file. */
-final class GgufHyperparameters {
+public final class GgufHyperparameters {
   private GgufHyperparameters() {}
 
   /** The hyperparameters, with no architecture ({@code ""}) if the metadata has none. */
-  static Hyperparameters of(GgufMetadata metadata) throws IOException {
+  public static Hyperparameters of(GgufMetadata metadata) throws IOException {
     String architecture = metadata.architecture().orElse("");
     List<Long> heads = counts(metadata, architecture + ".attention.head_count");
     List<Long> keyValueHeads = counts(metadata, architecture + ".attention.head_count_kv");
