@@ -46,10 +46,11 @@ public final class Checkpoints {
   }
 
   /**
-   * Writes a model, whole or not at all.
+   * Writes a model, whole or not at all, in the format of its files: a GGUF model with the version, alignment and metadata that it has, a
+   * split one as a folder of its files.
    *
    * @param model what to write; computed as it is written if it is a patched version
-   * @param output the folder to make, or, if the name ends in {@code .safetensors}, the single file
+   * @param output the folder to make, or, if the name ends in {@code .safetensors} or {@code .gguf}, the single file
    * @return what was written, with what rounding did
    * @throws java.nio.file.FileAlreadyExistsException if the output exists and is not to be overwritten
    * @throws io.portllm.IncompatibleModelException if weights overflow or become infinite or NaN and that is not allowed

@@ -10,7 +10,9 @@ import io.portllm.io.Checkpoints;
 import io.portllm.io.golden.Goldens;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -35,5 +37,18 @@ class GgufPortGoldenTest {
         assertEquals(-1, want.mismatch(Goldens.bytes(ported, tensor)), tensor.name());
       }
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("io.portllm.io.gguf.GgufGoldens#families")
+  void writtenPortIsTheConvertedPortByteForByte(String family, @TempDir Path scratch) throws IOException {
+    Path folder = GgufGoldens.folder(family);
+    Path output = scratch.resolve("ported.gguf");
+    try (ModelVersion base = Checkpoints.open(folder.resolve("hf/base"));
+        ModelVersion fineTuned = Checkpoints.open(folder.resolve("hf/fine-tuned"));
+        ModelVersion newBase = Checkpoints.open(folder.resolve("new-base.gguf"))) {
+      Checkpoints.write(Patch.from(fineTuned, base).applyTo(newBase), output);
+    }
+    assertEquals(-1, Files.mismatch(folder.resolve("ported.gguf"), output));
   }
 }

@@ -26,7 +26,7 @@ final class DataCheck {
   void check(List<TensorPlace> tensors) throws MalformedModelException {
     List<TensorPlace> sorted = new ArrayList<>(tensors);
     // Tensors without bytes come before the one that they share their offset with.
-    sorted.sort(Comparator.comparingLong(TensorPlace::offset).thenComparingLong(tensor -> tensor.info().bytes()));
+    sorted.sort(Comparator.comparingLong(TensorPlace::offset).thenComparingLong(tensor -> tensor.bytes()));
     long end = 0;
     String before = "the start";
     for (TensorPlace tensor : sorted) {
@@ -36,15 +36,15 @@ final class DataCheck {
             tensor,
             "begins at " + tensor.offset() + " but " + before + ", with padding to " + alignment + ", ends at " + end + " of the data");
       }
-      end += GgufHeader.align(tensor.info().bytes(), alignment);
+      end += GgufHeader.align(tensor.bytes(), alignment);
       before = "tensor " + Names.quote(tensor.info().name());
     }
     for (TensorPlace tensor : sorted) {
-      if (tensor.info().bytes() > 0 && tensor.info().bytes() > file.size() - dataStart - tensor.offset()) {
+      if (tensor.bytes() > 0 && tensor.bytes() > file.size() - dataStart - tensor.offset()) {
         throw malformed(
             "GG-EOF",
             tensor,
-            "needs " + tensor.info().bytes() + " bytes from " + tensor.offset() + " of the data on, which begins at byte " + dataStart
+            "needs " + tensor.bytes() + " bytes from " + tensor.offset() + " of the data on, which begins at byte " + dataStart
                 + " of a file of " + file.size());
       }
     }

@@ -98,6 +98,11 @@ public final class GgufModel implements StoredModel {
     }
   }
 
+  /** Whether a file of this name is one of several. */
+  public static boolean isPartName(String fileName) {
+    return SplitName.of(fileName).filter(split -> split.count() > 1).isPresent();
+  }
+
   /** Whether a folder holds GGUF files and no safetensors ones. */
   public static boolean isIn(Path folder) throws IOException {
     ModelFolder files = new ModelFolder(folder);

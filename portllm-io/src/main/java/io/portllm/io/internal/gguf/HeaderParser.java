@@ -153,14 +153,15 @@ final class HeaderParser {
           "GG-BLOCK", typeAt, what + " has rows of " + innermost + " elements, no multiple of the " + type.blockElements() + " of a " + type
               + " block");
     }
-    TensorInfo info = info(name, type, dimensions, what, at);
+    Shape shape = shape(type, dimensions, what, at);
+    long bytes = shape.elements() / type.blockElements() * type.blockBytes();
     long offsetAt = cursor.position();
     long offset = cursor.u64("the offset of " + what);
     if (offset < 0 || offset % alignment != 0) {
       throw cursor.malformed(
           "GG-OFFSET", offsetAt, what + " must begin at a multiple of " + alignment + " but begins at " + Long.toUnsignedString(offset));
     }
-    tensors.add(new TensorPlace(info, offset, at));
+    tensors.add(new TensorPlace(new TensorInfo(name, type, shape), bytes, offset, at));
   }
 
   private String parseName(long at) throws IOException {
@@ -200,14 +201,14 @@ final class HeaderParser {
     return dimensions;
   }
 
-  private TensorInfo info(String name, DType type, long[] dimensions, String what, long at) throws MalformedModelException {
+  /** The shape, of which the bytes can be counted, and those of all tensors so far. */
+  private Shape shape(DType type, long[] dimensions, String what, long at) throws MalformedModelException {
     try {
       Shape shape = Shape.of(dimensions);
       // The reference implementation multiplies before it divides by the block; where that overflows, it sees another size.
-      Math.multiplyExact(shape.elements(), (long) type.blockBytes());
-      TensorInfo info = new TensorInfo(name, type, shape);
-      paddedBytes = Math.addExact(paddedBytes, GgufHeader.align(info.bytes(), alignment));
-      return info;
+      long bytes = Math.multiplyExact(shape.elements(), (long) type.blockBytes()) / type.blockElements();
+      paddedBytes = Math.addExact(paddedBytes, GgufHeader.align(bytes, alignment));
+      return shape;
     } catch (ArithmeticException e) {
       throw cursor.malformed(
           "GG-OVERFLOW", at, what + " of " + type + " " + Arrays.toString(dimensions) + " would end beyond 2^63 - 1 bytes");

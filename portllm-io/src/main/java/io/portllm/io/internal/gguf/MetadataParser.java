@@ -1,7 +1,6 @@
 package io.portllm.io.internal.gguf;
 
 import io.portllm.internal.text.Names;
-import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.Paths;
 import io.portllm.io.internal.files.SourceFile;
 import java.io.IOException;
@@ -16,7 +15,7 @@ final class MetadataParser {
   /** The most elements of an array: 2^30, the limit of the reference implementation. */
   private static final long LONGEST_ARRAY = 1L << 30;
 
-  /** The deepest array in an array: 8. Files of converters have none; the format allows any. */
+  /** How deep arrays may lie in arrays: 8, the outermost counted. Files of converters have one; the format allows any. */
   private static final int DEEPEST = 8;
 
   private static final System.Logger LOG = System.getLogger(MetadataParser.class.getName());
@@ -111,7 +110,7 @@ final class MetadataParser {
       case STRING -> cursor.skip(cursor.length(what), what);
       case ARRAY -> {
         if (depth > DEEPEST) {
-          throw cursor.malformed("GG-DEPTH", cursor.position(), what + " has arrays in arrays more than " + DEEPEST + " deep");
+          throw cursor.malformed("GG-DEPTH", cursor.position(), what + " has arrays in arrays, more than " + DEEPEST + " deep");
         }
         ValueType elements = parseType("the element type of " + what);
         skipElements(elements, parseCount(elements, what), depth, what);
@@ -135,11 +134,7 @@ final class MetadataParser {
     long at = cursor.position();
     byte value = cursor.u8(what);
     if (value != 0 && value != 1) {
-      throw malformedBool(at, value, what);
+      throw cursor.malformed("GG-BOOL", at, what + " must be 0 or 1, false or true, but is " + (value & 0xff));
     }
-  }
-
-  private MalformedModelException malformedBool(long at, byte value, String what) {
-    return cursor.malformed("GG-BOOL", at, what + " must be 0 or 1, false or true, but is " + (value & 0xff));
   }
 }

@@ -90,7 +90,7 @@ public final class SafetensorsHeader {
    *
    * @param tensorsInDataOrder the tensors in the order of their data, which follows end to end
    * @throws IllegalArgumentException if a name occurs twice, is {@code __metadata__} or has half of a surrogate pair, if the bits
-   *     of a tensor fill no whole bytes, or if the header would be longer than {@link #LONGEST}
+   *     of a tensor fill no whole bytes or are of a quantised type, or if the header would be longer than {@link #LONGEST}
    */
   public static byte[] encode(List<TensorInfo> tensorsInDataOrder, Map<String, String> metadata) {
     return HeaderEncoder.encode(tensorsInDataOrder, metadata);
