@@ -37,10 +37,11 @@ final class ApplyCommand implements Callable<Integer> {
       description = "The model that the adapter was trained on. With it, modules that the adapter stores whole count as their difference from the base's.")
   private Path base;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private GgufOptions ggufOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -65,9 +66,12 @@ final class ApplyCommand implements Callable<Integer> {
 
   private int apply(Patch opened) throws IOException {
     WriteReport report;
-    try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("applying")) {
-      ModelVersion ported = patchOptions.on(opened).applyTo(newBase, common.mergeOptions());
-      report = Checkpoints.write(ported, output, common.writeOptions(progress));
+    try (ModelVersion newBase = Checkpoints.open(to)) {
+      ModelVersion ported = patchOptions.on(opened).applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+      ggufOptions.prove(newBase, common);
+      try (ProgressLine progress = new ProgressLine("applying")) {
+        report = Checkpoints.write(ported, output, common.writeOptions(progress));
+      }
     }
     Reports.print(spec.commandLine().getOut(), report, common.json);
     return 0;

@@ -24,10 +24,11 @@ final class PortCommand implements Callable<Integer> {
   @Option(names = "--onto", required = true, paramLabel = "N", description = "The new base.")
   private Path onto;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private GgufOptions ggufOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -36,9 +37,12 @@ final class PortCommand implements Callable<Integer> {
         common.mergeOptions(),
         patch -> {
           WriteReport report;
-          try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
-            ModelVersion ported = patchOptions.on(patch).applyTo(newBase, common.mergeOptions());
-            report = Checkpoints.write(ported, output, common.writeOptions(progress));
+          try (ModelVersion newBase = Checkpoints.open(onto)) {
+            ModelVersion ported = patchOptions.on(patch).applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+            ggufOptions.prove(newBase, common);
+            try (ProgressLine progress = new ProgressLine("porting")) {
+              report = Checkpoints.write(ported, output, common.writeOptions(progress));
+            }
           }
           Reports.print(spec.commandLine().getOut(), report, common.json);
           return 0;

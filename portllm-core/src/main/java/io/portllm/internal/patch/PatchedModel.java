@@ -140,9 +140,7 @@ public final class PatchedModel implements DerivedModel {
 
   @Override
   public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
-    if (closed) {
-      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
-    }
+    requireOpen();
     if (exactBase.isPresent()) {
       exactBase.get().require(tensor.name());
     }
@@ -163,6 +161,31 @@ public final class PatchedModel implements DerivedModel {
       readBytes(tensor, delta, offset, destination);
       return Rounding.NONE;
     }
+    return evaluateRuns(tensor, delta, offset, destination, false);
+  }
+
+  /**
+   * Changes weights that the caller has read from the new base.
+   *
+   * @param tensor one of arithmetic type that this version {@link #changes}
+   * @param offset the first byte, counted from the start of the tensor
+   * @param weights the new base's bytes from position to limit, little-endian, which the changed ones replace
+   * @return what rounding did
+   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   */
+  public Rounding change(TensorInfo tensor, long offset, ByteBuffer weights) throws IOException {
+    requireOpen();
+    return evaluateRuns(tensor, changes.get(tensor.name()), offset, weights, true);
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
+    }
+  }
+
+  /** Evaluates a range run by run; {@code given} if it holds the new base's weights already. */
+  private Rounding evaluateRuns(TensorInfo tensor, Delta delta, long offset, ByteBuffer destination, boolean given) throws IOException {
     int size = tensor.dtype().bytes();
     requireWholeElements(size, offset, destination);
     int step = RUN_BYTES / Math.max(size, elementBytes(delta));
@@ -171,7 +194,7 @@ public final class PatchedModel implements DerivedModel {
     while (destination.hasRemaining()) {
       int count = Math.min(step, destination.remaining() / size);
       ByteBuffer run = destination.slice(destination.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
-      total = total.plus(evaluate(tensor, delta, first, run, count));
+      total = total.plus(evaluate(tensor, delta, first, run, count, given));
       destination.position(destination.position() + count * size);
       first += count;
     }
@@ -219,11 +242,13 @@ public final class PatchedModel implements DerivedModel {
     return DeltaTensors.of(delta).stream().mapToInt(tensor -> tensor.info().dtype().bytes()).max().orElse(1);
   }
 
-  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count) throws IOException {
+  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count, boolean given) throws IOException {
     if (delta instanceof Delta.Replacement replacement) {
-      return replace(tensor, replacement, first, run, count);
+      return replace(tensor, replacement, first, run, count, given);
     }
-    newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    if (!given) {
+      newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    }
     if (delta instanceof Delta.RowReplacement rows) {
       return replaceRows(tensor, rows, first, run, count);
     }
@@ -237,11 +262,12 @@ public final class PatchedModel implements DerivedModel {
     }
   }
 
-  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, ByteBuffer run, int count) throws IOException {
+  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, ByteBuffer run, int count, boolean given)
+      throws IOException {
     Tensor values = replacement.values();
     int size = tensor.dtype().bytes();
     int covered = (int) Math.max(0, Math.min(count, values.info().elements() - first));
-    if (covered < count) {
+    if (covered < count && !given) {
       newBase.read(tensor, (first + covered) * size, run.slice(covered * size, (count - covered) * size));
     }
     if (covered == 0) {

@@ -23,6 +23,7 @@ import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.gguf.NewGguf;
+import io.portllm.io.internal.gguf.lens.HuggingFaceView;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
@@ -274,6 +275,9 @@ public final class CheckpointWriter {
     if (model instanceof StoredModel files) {
       return List.of(files);
     }
+    if (model instanceof HuggingFaceView view) {
+      return inputs(view.file());
+    }
     if (model instanceof DerivedModel derived) {
       return derived.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
     }
@@ -293,6 +297,7 @@ public final class CheckpointWriter {
   }
 
   private WriteReport report(Path target) {
-    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), Duration.ofNanos(System.nanoTime() - started));
+    Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
+    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), weights.requantisation(), elapsed);
   }
 }
