@@ -30,9 +30,9 @@ import java.util.TreeMap;
 /**
  * A model of one GGUF file, or of a set of split ones. Immutable; holds at most {@link SourceFiles#MOST_HANDLES} file handles.
  *
- * <p>Tensors have the names of the files and torch's shapes, outermost dimension first. Those of {@link io.portllm.DType#isQuantised quantised}
- * types are read as blocks, from any byte on. The model has no configuration and no side files: what others keep in them is in the
- * {@link #metadata}.
+ * <p>Tensors have the names of the files and torch's shapes, outermost dimension first. Those of
+ * {@link io.portllm.DType#isQuantised quantised} types are read as blocks, from any byte on. The model has no configuration and no side
+ * files: what others keep in them is in the {@link #metadata}.
  */
 public final class GgufModel implements StoredModel {
   /** The ending of file names. */
