@@ -14,12 +14,15 @@ The file is text; elements of tensors are numbered in the order of the lines, fr
   number KEY VALUE        of the GGUF metadata
   hf NAME DIMENSIONS
   gguf NAME DIMENSIONS SHA-256 of the values as little-endian float32, first 16 hexadecimal digits
+  lora NAME DIMENSIONS SHA-256 of the same kind, of a factor of the adapter that convert_lora_to_gguf.py makes of one on every matrix: factors
+                       of rank 3 whose elements are numbered too, A before B, tensor by tensor; absent where it fails
 """
 import gzip
 import hashlib
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 
@@ -191,6 +194,49 @@ def convert(folder, output):
     return gguf.GGUFReader(output)
 
 
+RANK = 3
+EMBEDDINGS = ("embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings")
+
+
+def adapt(folder, tensors, embeddings, llama_cpp):
+    """An adapter on every matrix, converted; None where the converter fails."""
+    factors, first = {}, 0
+
+    def numbers(*shape):
+        nonlocal first
+        first += shape[0] * shape[1]
+        return torch.arange(first - shape[0] * shape[1], first, dtype=torch.float32).reshape(shape)
+
+    for name in sorted(tensors):
+        module = "base_model.model." + name.removesuffix(".weight")
+        embedding = name.endswith(tuple(f"{e}.weight" for e in EMBEDDINGS))
+        if not name.endswith(".weight") or tensors[name].ndim != 2 or embedding and not embeddings:
+            continue
+        out, columns = tensors[name].shape
+        if embedding:
+            factors[module + ".lora_embedding_A"], factors[module + ".lora_embedding_B"] = numbers(RANK, out), numbers(columns, RANK)
+        else:
+            factors[module + ".lora_A.weight"], factors[module + ".lora_B.weight"] = numbers(RANK, columns), numbers(out, RANK)
+    adapter = folder.parent / "adapter"
+    adapter.mkdir()
+    save_file(factors, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}))
+    output = folder.parent / "adapter.gguf"
+    script = [sys.executable, f"{llama_cpp}/convert_lora_to_gguf.py", "--base", folder, "--outtype", "f32", "--outfile", output, adapter]
+    done = subprocess.run(script, capture_output=True, text=True)
+    if done.returncode != 0:
+        print("convert_lora_to_gguf.py:", done.stderr.strip().splitlines()[-1], flush=True)
+        return None
+    import gguf
+    return gguf.GGUFReader(output)
+
+
+def digested(kind, tensor):
+    assert tensor.data.dtype == numpy.float32, tensor.name
+    digest = hashlib.sha256(numpy.ascontiguousarray(tensor.data).tobytes()).hexdigest()[:16]
+    return f"{kind} {tensor.name} {dimensions(reversed(tensor.shape))} {digest}"
+
+
 def flattened(value, key=""):
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -223,10 +269,10 @@ def main():
                 if key == "general.architecture" or ".attention.head_count" in key:
                     lines.append(f"number {key} {field.contents()}")
             lines += [f"hf {key} {dimensions(tensors[key].shape)}" for key in sorted(tensors)]
-            for tensor in reader.tensors:
-                assert tensor.data.dtype == numpy.float32, tensor.name
-                digest = hashlib.sha256(numpy.ascontiguousarray(tensor.data).tobytes()).hexdigest()[:16]
-                lines.append(f"gguf {tensor.name} {dimensions(reversed(tensor.shape))} {digest}")
+            lines += [digested("gguf", tensor) for tensor in reader.tensors]
+            # Of GPT-2's transposed modules the converter transposes the product once more, so that it fits no model.
+            adapter = None if name.startswith("gpt2") else adapt(folder, tensors, name == "llama", sys.argv[1])
+            lines += [digested("lora", tensor) for tensor in adapter.tensors] if adapter else []
         print(name, flush=True)
     text = ("\n".join(lines) + "\n").encode()
     with open(sys.argv[2], "wb") as file:

@@ -10,6 +10,7 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.Requantisation;
 import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.gguf.GgufOutput;
+import io.portllm.io.internal.gguf.NewMetadata;
 import io.portllm.io.internal.gguf.lens.BlockSums;
 import io.portllm.io.internal.gguf.lens.GgufStoredModel;
 import io.portllm.io.internal.safetensors.SafetensorsHeader;
@@ -53,7 +54,15 @@ final class Weights {
 
   /** A GGUF file that takes the place of {@code source}. */
   List<Run> gguf(Shard shard, GgufModel.Part source) {
-    GgufOutput output = GgufOutput.of(source, shard, model.name());
+    return gguf(shard, GgufOutput.of(source, shard, model.name()));
+  }
+
+  /** A GGUF file of its own. */
+  List<Run> gguf(Shard shard, NewMetadata metadata) {
+    return gguf(shard, GgufOutput.of(metadata, shard, model.name()));
+  }
+
+  private List<Run> gguf(Shard shard, GgufOutput output) {
     List<Run> runs = new ArrayList<>();
     runs.add(new Run(output::readHeader, output.headerBytes(), 1, false));
     for (TensorInfo tensor : shard.tensors()) {

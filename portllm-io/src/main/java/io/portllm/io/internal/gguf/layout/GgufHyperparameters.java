@@ -9,7 +9,11 @@ import java.util.List;
 public final class GgufHyperparameters {
   private GgufHyperparameters() {}
 
-  /** The hyperparameters, with no architecture ({@code ""}) if the metadata has none. */
+  /**
+   * The hyperparameters, with no architecture ({@code ""}) if the metadata has none.
+   *
+   * @throws IOException if the metadata cannot be read, or holds head counts of another type
+   */
   public static Hyperparameters of(GgufMetadata metadata) throws IOException {
     String architecture = metadata.architecture().orElse("");
     List<Long> heads = counts(metadata, architecture + ".attention.head_count");

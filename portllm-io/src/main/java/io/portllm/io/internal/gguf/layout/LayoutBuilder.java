@@ -53,6 +53,6 @@ final class LayoutBuilder {
         throw new NoLayoutException("has rows of " + Names.quote(tensor.getKey()) + " that no Hugging Face tensor has");
       }
     }
-    return new Layout(links, sources, generated, cut, ignored);
+    return new Layout(links, tensors, sources, generated, cut, ignored);
   }
 }
