@@ -109,7 +109,7 @@ final class NonLinearSearch {
   }
 
   /** In float64 the sum is exact, or as far from a cell's end as the value is from zero. */
-  private static float level(float halves) {
+  static float level(float halves) {
     return LEVELS[(int) ((double) halves + ZERO_CELL)];
   }
 }
