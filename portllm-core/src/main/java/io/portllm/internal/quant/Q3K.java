@@ -23,16 +23,24 @@ final class Q3K extends BlockwiseCodec {
   @Override
   void read(byte[] block, int at, float[] values, int from) {
     float d = Bytes.f16(block, at + 108);
-    for (int group = 0; group < 16; group++) {
-      float scale = d * (scale(block, at + SCALES, group) - 32);
-      int half = (group & 1) * 16;
-      int shift = group & 6;
-      int third = group >> 1;
-      int source = at + CODES + (group >> 3) * 32 + half;
-      int target = from + 16 * group;
+    for (int part = 0; part < 4; part++) {
+      // Sixteen elements each of four groups, whose codes share bytes.
+      int half = part >> 1;
+      int quarter = part & 1;
+      int group = 8 * half + quarter;
+      float scale0 = d * (scale(block, at + SCALES, group) - 32);
+      float scale1 = d * (scale(block, at + SCALES, group + 2) - 32);
+      float scale2 = d * (scale(block, at + SCALES, group + 4) - 32);
+      float scale3 = d * (scale(block, at + SCALES, group + 6) - 32);
+      int source = at + CODES + 32 * half + 16 * quarter;
+      int target = from + 128 * half + 16 * quarter;
       for (int i = 0; i < 16; i++) {
-        int code = block[source + i] >> shift & 3 | (block[at + half + i] >> third & 1) << 2;
-        values[target + i] = scale * (code - 4);
+        int codes = block[source + i];
+        int third = block[at + 16 * quarter + i] >> 4 * half;
+        values[target + i] = scale0 * ((codes & 3 | third << 2 & 4) - 4);
+        values[target + 32 + i] = scale1 * ((codes >> 2 & 3 | third << 1 & 4) - 4);
+        values[target + 64 + i] = scale2 * ((codes >> 4 & 3 | third & 4) - 4);
+        values[target + 96 + i] = scale3 * ((codes >> 6 & 3 | third >> 1 & 4) - 4);
       }
     }
   }

@@ -29,9 +29,10 @@ final class Q40 extends BlockwiseCodec {
       return;
     }
     for (int j = 0; j < 16; j++) {
-      int low = Math.min(15, (int) (values[from + j] * inverse + 8.5f));
-      int high = Math.min(15, (int) (values[from + 16 + j] * inverse + 8.5f));
-      block[at + 2 + j] = (byte) (low | high << 4);
+      int low = (int) (values[from + j] * inverse + 8.5f);
+      int high = (int) (values[from + 16 + j] * inverse + 8.5f);
+      // From 16, the farthest value's opposite, to 15.
+      block[at + 2 + j] = (byte) (low - (low >> 4) | high - (high >> 4) << 4);
     }
   }
 }

@@ -32,8 +32,8 @@ final class Q41 extends BlockwiseCodec {
       return;
     }
     for (int j = 0; j < 16; j++) {
-      int low = Math.min(15, (int) ((values[from + j] - least) * inverse + 0.5f));
-      int high = Math.min(15, (int) ((values[from + 16 + j] - least) * inverse + 0.5f));
+      int low = (int) ((values[from + j] - least) * inverse + 0.5f);
+      int high = (int) ((values[from + 16 + j] - least) * inverse + 0.5f);
       block[at + 4 + j] = (byte) (low | high << 4);
     }
   }

@@ -23,14 +23,17 @@ final class Q4K extends BlockwiseCodec {
   void read(byte[] block, int at, float[] values, int from) {
     float d = Bytes.f16(block, at);
     float dmin = Bytes.f16(block, at + 2);
-    for (int group = 0; group < 8; group++) {
-      float scale = d * PackedScales.scale(block, at + SCALES, group);
-      float least = dmin * PackedScales.minimum(block, at + SCALES, group);
-      int shift = (group & 1) << 2;
-      int source = at + CODES + (group >> 1) * 32;
+    for (int group = 0; group < 8; group += 2) {
+      float lowScale = d * PackedScales.scale(block, at + SCALES, group);
+      float lowLeast = dmin * PackedScales.minimum(block, at + SCALES, group);
+      float highScale = d * PackedScales.scale(block, at + SCALES, group + 1);
+      float highLeast = dmin * PackedScales.minimum(block, at + SCALES, group + 1);
+      int source = at + CODES + 16 * group;
       int target = from + 32 * group;
       for (int i = 0; i < 32; i++) {
-        values[target + i] = scale * (block[source + i] >> shift & 15) - least;
+        int codes = block[source + i];
+        values[target + i] = lowScale * (codes & 15) - lowLeast;
+        values[target + 32 + i] = highScale * (codes >> 4 & 15) - highLeast;
       }
     }
   }

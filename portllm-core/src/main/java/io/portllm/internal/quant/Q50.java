@@ -34,8 +34,11 @@ final class Q50 extends BlockwiseCodec {
     }
     int fifth = 0;
     for (int j = 0; j < 16; j++) {
-      int low = Math.min(31, (int) (values[from + j] * inverse + 16.5f));
-      int high = Math.min(31, (int) (values[from + 16 + j] * inverse + 16.5f));
+      int low = (int) (values[from + j] * inverse + 16.5f);
+      int high = (int) (values[from + 16 + j] * inverse + 16.5f);
+      // From 32, the farthest value's opposite, to 31.
+      low -= low >> 5;
+      high -= high >> 5;
       block[at + 6 + j] = (byte) (low & 15 | high << 4);
       fifth |= low >> 4 << j | high >> 4 << j + 16;
     }

@@ -40,7 +40,7 @@ final class Q51 extends BlockwiseCodec {
       int low = (int) ((values[from + j] - least) * inverse + 0.5f);
       int high = (int) ((values[from + 16 + j] - least) * inverse + 0.5f);
       block[at + 8 + j] = (byte) (low & 15 | high << 4);
-      fifth |= (low >> 4 & 1) << j | (high >> 4 & 1) << j + 16;
+      fifth |= low >> 4 << j | high >> 4 << j + 16;
     }
     Bytes.putI32(block, at + 4, fifth);
   }

@@ -23,17 +23,26 @@ final class Q6K extends BlockwiseCodec {
   @Override
   void read(byte[] block, int at, float[] values, int from) {
     float d = Bytes.f16(block, at + 208);
-    for (int group = 0; group < 16; group++) {
-      float scale = d * block[at + SCALES + group];
-      int half = group >> 3;
-      int shift = group & 4;
-      int pairShift = group & 6;
-      int source = at + 64 * half + 16 * (group & 3);
-      int pairs = at + PAIRS + 32 * half + 16 * (group & 1);
-      int target = from + 16 * group;
+    for (int part = 0; part < 4; part++) {
+      // Sixteen elements each of four groups, whose codes share bytes.
+      int half = part >> 1;
+      int quarter = part & 1;
+      int scales = at + SCALES + 8 * half + quarter;
+      float scale0 = d * block[scales];
+      float scale1 = d * block[scales + 2];
+      float scale2 = d * block[scales + 4];
+      float scale3 = d * block[scales + 6];
+      int source = at + 64 * half + 16 * quarter;
+      int pairs = at + PAIRS + 32 * half + 16 * quarter;
+      int target = from + 128 * half + 16 * quarter;
       for (int i = 0; i < 16; i++) {
-        int code = block[source + i] >> shift & 15 | (block[pairs + i] >> pairShift & 3) << 4;
-        values[target + i] = scale * (code - 32);
+        int low = block[source + i];
+        int high = block[source + 32 + i];
+        int pair = block[pairs + i];
+        values[target + i] = scale0 * ((low & 15 | pair << 4 & 48) - 32);
+        values[target + 32 + i] = scale1 * ((high & 15 | pair << 2 & 48) - 32);
+        values[target + 64 + i] = scale2 * ((low >> 4 & 15 | pair & 48) - 32);
+        values[target + 96 + i] = scale3 * ((high >> 4 & 15 | pair >> 2 & 48) - 32);
       }
     }
   }
