@@ -39,6 +39,15 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
   }
 
   /**
+   * Which token each row of the embedding and the head stands for; empty where it is not known. Read when it is first asked for.
+   *
+   * @throws IOException if the tokenizer could not be read, or is malformed
+   */
+  default Vocabulary vocabulary() throws IOException {
+    return Vocabulary.empty();
+  }
+
+  /**
    * Reads bytes of a tensor (little-endian elements in C order) until {@code destination} is full.
    *
    * @param tensor one of {@link #tensors}

@@ -126,7 +126,7 @@ public final class Differences {
     if (found.equals(expected)) {
       return true;
     }
-    if (Vocabulary.differsInRowsOnly(theirs.name(), expected, found)) {
+    if (Embeddings.differInRowsOnly(theirs.name(), expected, found)) {
       return refuseUnless(
           Allow.OTHER_VOCABULARY, theirs.name(), "has " + expected.rows() + " rows in the base and " + found.rows() + " in the fine-tuned model");
     }

@@ -238,7 +238,7 @@ final class Fitting {
 
   /** Records another shape unless it is allowed; true if the change can still be applied to the rows in common. */
   private boolean otherShape(String name, Shape patched, Shape target) {
-    if (Vocabulary.differsInRowsOnly(name, patched, target)) {
+    if (Embeddings.differInRowsOnly(name, patched, target)) {
       return refuseUnless(
           Allow.OTHER_VOCABULARY, name, "has " + patched.rows() + " rows in the patch and " + target.rows() + " in the new base");
     }
