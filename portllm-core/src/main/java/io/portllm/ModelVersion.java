@@ -1,6 +1,7 @@
 package io.portllm;
 
 import io.portllm.internal.patch.Differences;
+import io.portllm.internal.patch.GrownModel;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -94,6 +95,19 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
    */
   default ModelVersion decoded() {
     return this;
+  }
+
+  /**
+   * This version with room for more tokens: in every embedding and head, tokens that it lacks have rows after its last token, and all rows
+   * of {@code tokens} are negative zeros, to which a change can be added without rounding. The tokenizer and the configuration say so.
+   *
+   * @param tokens the tokens, of which this version may have some
+   * @return a version usable as long as this one is open; closing it does not close this one
+   * @throws IncompatibleModelException if its tokenizer or configuration cannot be given more tokens, with the reason
+   * @throws IOException if the tokenizer or the configuration could not be read
+   */
+  default ModelVersion withTokens(List<AddedToken> tokens) throws IOException {
+    throw GrownModel.refusal(this, "there is no tokenizer.json that tokens could be added to");
   }
 
   /**

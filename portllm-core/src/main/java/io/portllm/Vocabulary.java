@@ -101,6 +101,18 @@ public final class Vocabulary {
     return added;
   }
 
+  /** The tokens of the rows before {@code end}. */
+  public Vocabulary before(long end) {
+    if (end() <= end) {
+      return this;
+    }
+    Builder builder = builder();
+    for (int i = 0; i < rows.length && rows[i] < end; i++) {
+      builder.add(this, i);
+    }
+    return builder.build();
+  }
+
   private String at(int index) {
     return new String(utf8, start(index), ends[index] - start(index), StandardCharsets.UTF_8);
   }
@@ -176,6 +188,24 @@ public final class Vocabulary {
       add(row, token.content());
       added.put(row, token);
       return this;
+    }
+
+    /** Says that the rows of {@code vocabulary} stand for its tokens. */
+    public Builder addAll(Vocabulary vocabulary) {
+      for (int i = 0; i < vocabulary.rows.length; i++) {
+        add(vocabulary, i);
+      }
+      return this;
+    }
+
+    private void add(Vocabulary vocabulary, int index) {
+      int row = vocabulary.rows[index];
+      AddedToken token = vocabulary.added.get(row);
+      if (token == null) {
+        add(row, vocabulary.at(index));
+      } else {
+        add(row, token);
+      }
     }
 
     /** The vocabulary of the tokens so far. */
