@@ -128,7 +128,7 @@ public final class Patch {
     return recipe;
   }
 
-  /** What the rows of its embedding and head changes stand for; unknown for a patch that changes neither, and for exact ones. */
+  /** What the rows of its embedding and head changes stand for, where that is known; not of exact patches. */
   public TokenRows tokens() {
     return tokens;
   }
@@ -234,6 +234,20 @@ public final class Patch {
    */
   public ModelVersion applyTo(ModelVersion newBase, MergeOptions options) {
     return newBase.patched(this, options);
+  }
+
+  /**
+   * How the tokens of {@code newBase} differ from those that the rows of this patch stand for: the removed ones have no row in
+   * {@code newBase}, tokens that fine-tuning added among them, and the added ones no change in this patch.
+   *
+   * @return nothing where rows are matched by index: where the tokens of either are not known, or no embedding or head is changed
+   * @throws java.io.UncheckedIOException if the vocabulary could not be read
+   */
+  public Optional<TokenReport> compareTokens(ModelVersion newBase) {
+    if (!tokens.areKnown() || !PatchTokens.changesRows(this)) {
+      return Optional.empty();
+    }
+    return Optional.of(PatchTokens.of(newBase.decoded())).filter(known -> !known.isEmpty()).map(known -> TokenReport.between(tokens.tokens(), known));
   }
 
   private Patch filter(Predicate<String> keep, String what) {

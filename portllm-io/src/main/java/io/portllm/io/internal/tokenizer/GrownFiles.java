@@ -235,7 +235,8 @@ public final class GrownFiles {
         if (!json.is(JsonToken.VALUE_NUMBER_INT) || !json.text().equals(Long.toString(rows))) {
           throw GrownModel.refusal(model, "has " + rows + " rows, but config.json states another " + path);
         }
-        edits.add(new Edit(json.offset(), json.offset() + json.text().length(), Integer.toString(grown)));
+        long offset = json.offset();
+        edits.add(new Edit(offset, offset + json.text().length(), Integer.toString(grown)));
       } else if (path.equals("text_config") && json.is(JsonToken.START_OBJECT)) {
         growSizes(json, "text_config.", rows, grown, edits);
       } else {

@@ -7,14 +7,19 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
-import com.google.common.primitives.Bytes;
 import io.portllm.SideFile;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.Paths;
 import java.io.BufferedInputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.Reader;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CodingErrorAction;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
 /**
@@ -26,6 +31,7 @@ final class JsonSource implements AutoCloseable {
 
   private static final JsonFactory FACTORY =
       new JsonFactoryBuilder()
+          // Names are tokens, each once: a table of them is only a place for collisions. Jackson reads bytes only with that table.
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
           .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
           .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
@@ -41,10 +47,12 @@ final class JsonSource implements AutoCloseable {
           .build();
 
   private final Path file;
+  private final SideFile side;
   private final JsonParser parser;
 
-  private JsonSource(Path file, JsonParser parser) {
+  private JsonSource(Path file, SideFile side, JsonParser parser) {
     this.file = file;
+    this.side = side;
     this.parser = parser;
   }
 
@@ -54,20 +62,14 @@ final class JsonSource implements AutoCloseable {
    * @param folder the model that {@code side} belongs to, for messages
    */
   static JsonSource open(Path folder, SideFile side) throws IOException {
-    Path file = folder.resolve(side.name());
-    InputStream in = new BufferedInputStream(side.open());
+    Reader reader =
+        new InputStreamReader(
+            side.open(),
+            StandardCharsets.UTF_8.newDecoder().onMalformedInput(CodingErrorAction.REPORT).onUnmappableCharacter(CodingErrorAction.REPORT));
     try {
-      in.mark(4);
-      byte[] start = in.readNBytes(4);
-      in.reset();
-      // Jackson would read UTF-16 and UTF-32 too, and leave out a byte order mark.
-      boolean marked = start.length > 0 && (start[0] & 0xff) >= 0xef;
-      if (marked || Bytes.contains(start, (byte) 0)) {
-        throw new MalformedModelException(file, "TK-JSON", 0, "the tokenizer is not JSON in UTF-8");
-      }
-      return new JsonSource(file, FACTORY.createParser(in));
+      return new JsonSource(folder.resolve(side.name()), side, FACTORY.createParser(reader));
     } catch (IOException | RuntimeException e) {
-      in.close();
+      reader.close();
       throw e;
     }
   }
@@ -81,12 +83,17 @@ final class JsonSource implements AutoCloseable {
       }
       return token;
     } catch (JsonProcessingException e) {
-      long offset = e.getLocation() == null ? -1 : e.getLocation().getByteOffset();
-      MalformedModelException refusal =
-          new MalformedModelException(file, "TK-JSON", offset, "the tokenizer is not readable JSON: " + Paths.shown(e.getOriginalMessage()));
-      refusal.initCause(e);
-      throw refusal;
+      long offset = e.getLocation() == null ? -1 : bytes(e.getLocation().getCharOffset());
+      throw unreadable(offset, "is not readable JSON: " + Paths.shown(e.getOriginalMessage()), e);
+    } catch (CharacterCodingException e) {
+      throw unreadable(-1, "is not UTF-8", e);
     }
+  }
+
+  private MalformedModelException unreadable(long offset, String what, IOException cause) {
+    MalformedModelException refusal = new MalformedModelException(file, "TK-JSON", offset, "the tokenizer " + what);
+    refusal.initCause(cause);
+    return refusal;
   }
 
   /** Requires that the current token is this one. */
@@ -140,12 +147,38 @@ final class JsonSource implements AutoCloseable {
     return Integer.parseInt(digits);
   }
 
-  /** The byte where the current token begins. */
-  long offset() {
-    return parser.currentTokenLocation().getByteOffset();
+  /** The byte where the current token begins; goes through the file for it. */
+  long offset() throws IOException {
+    return bytes(parser.currentTokenLocation().getCharOffset());
   }
 
-  MalformedModelException malformed(String rule, String message) {
+  /** The byte at which so many characters end. */
+  private long bytes(long characters) throws IOException {
+    try (InputStream in = new BufferedInputStream(side.open())) {
+      long offset = 0;
+      for (long left = characters; left > 0; offset++) {
+        int unit = in.read();
+        if (unit < 0) {
+          break;
+        }
+        // One character for each code point, two for one of four bytes.
+        if (unit < 0x80) {
+          left--;
+        } else if (unit >= 0xc0) {
+          int more = unit >= 0xf0 ? 3 : unit >= 0xe0 ? 2 : 1;
+          in.skipNBytes(more);
+          offset += more;
+          left -= more == 3 ? 2 : 1;
+        }
+      }
+      return offset;
+    } catch (EOFException e) {
+      // What was read a moment ago is cut off now.
+      return -1;
+    }
+  }
+
+  MalformedModelException malformed(String rule, String message) throws IOException {
     return new MalformedModelException(file, rule, offset(), message);
   }
 

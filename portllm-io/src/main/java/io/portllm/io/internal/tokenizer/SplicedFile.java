@@ -39,7 +39,9 @@ final class SplicedFile implements SideFile {
 
   @Override
   public InputStream open() throws IOException {
-    InputStream in = source.open();
+    InputStream file = source.open();
+    // Parts are closed where they end, and all of them read one file.
+    InputStream in = unclosed(file);
     List<InputStream> parts = new ArrayList<>();
     long at = 0;
     for (Edit edit : edits) {
@@ -52,9 +54,15 @@ final class SplicedFile implements SideFile {
     return new FilterInputStream(new SequenceInputStream(Collections.enumeration(parts))) {
       @Override
       public void close() throws IOException {
-        // Closes what was not reached too.
-        in.close();
+        file.close();
       }
+    };
+  }
+
+  private static InputStream unclosed(InputStream in) {
+    return new FilterInputStream(in) {
+      @Override
+      public void close() {}
     };
   }
 
