@@ -6,6 +6,7 @@ import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.ModelFolder;
@@ -54,6 +55,7 @@ public final class GgufModel implements StoredModel {
   private final List<Part> parts;
   private final List<Shard> shards;
   private final List<TensorInfo> tensors;
+  private volatile Vocabulary vocabulary;
   private volatile boolean closed;
 
   private GgufModel(Path path, SourceFiles files, List<Part> parts) throws MalformedModelException {
@@ -204,6 +206,14 @@ public final class GgufModel implements StoredModel {
   @Override
   public IOException malformed(TensorInfo tensor, String rule, String message) {
     return places.malformed(tensor, rule, message);
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    if (vocabulary == null) {
+      vocabulary = GgufTokens.of(metadata());
+    }
+    return vocabulary;
   }
 
   @Override
