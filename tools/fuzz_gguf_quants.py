@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 """Feeds random weights and random blocks through PortLLM's codecs, ggml's reference code and gguf 0.19, and compares every byte.
 
-    fuzz_gguf_quants.py GGML CLASSPATH [--millions 4] [--rounds 1] [--seed 1] [--types Q4_0,Q8_0]
+    fuzz_gguf_quants.py GGML CLASSPATH [--millions 4] [--rounds 2] [--seed 1] [--types Q4_0,Q8_0]
 
 GGML is a checkout of ggml, of which src/ggml-quants.c is compiled by gcc -O2 -march=x86-64 -ffp-contract=off; CLASSPATH is the classes of
-portllm-bench and portllm-core and guava's jar. Each round makes --millions of weights anew. Of types that need importances the reference and
-PortLLM write nothing; their blocks are random bytes, as are further blocks of every type.
+portllm-bench and portllm-core and guava's jar. The first round is the edges of the scales, each further one --millions of weights. Read are
+the blocks that were written and, of every type, blocks of random bytes. Of types whose scales are searched, written are also the weights that
+these blocks hold with small changes, as a patch gives: to all weights, or to few.
 
 Weights: normal and heavy-tailed of scales from 1e-6 to 1e3, uniform, all finite float32 bit patterns, scales below what float16 holds,
-magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf 0.19
-is compared on what it writes where magnitudes are above 1e-30 and below 30000 and no zero is negative: elsewhere it differs from ggml, in the
-sign of a scale or minimum of zero and at the ends of the formats.
+magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf
+0.19 is compared on what it writes where magnitudes are above 1e-30 and below 30000 and no zero is negative: elsewhere it differs from ggml,
+in the sign of a scale or minimum of zero and at the ends of the formats.
 """
 
 import argparse
 import ctypes
-import os
 import pathlib
 import subprocess
 import tempfile
@@ -25,6 +25,9 @@ import numpy as np
 
 WRITTEN_BY_GGUF = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"}
 MISSING_IN_GGUF = {"Q8_K", "Q1_0", "Q2_0"}
+SEARCHED = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ1_M"}
+# Where cubes of weights are beyond float32's range, ggml's searches in these types' grids stop the process.
+LARGEST = {"IQ3_S": 1e10, "IQ3_XXS": 1e10, "IQ2_S": 1e10, "IQ1_M": 1e10}
 INITIALISED = {"IQ2_S": ("iq2xs", 22), "IQ1_M": ("iq2xs", 29), "IQ3_XXS": ("iq3xs", 256), "IQ3_S": ("iq3xs", 512)}
 STUBS = """
 #include <stdio.h>
@@ -48,11 +51,14 @@ def type_id(name):
     return IDS[name] if name in IDS else gguf.GGMLQuantizationType[name].value
 
 
-def reference(ggml, types, folder):
+REFERENCE = ["-O2", "-march=x86-64", "-ffp-contract=off"]
+
+
+def reference(ggml, types, folder, flags):
     (folder / "stubs.c").write_text(STUBS % ", ".join(f"{{{type_id(n)}, {e}, {b}}}" for n, _, e, b in types))
     src = ggml / "src"
     subprocess.run(
-        ["gcc", "-std=gnu11", "-DNDEBUG", "-fPIC", "-shared", "-O2", "-march=x86-64", "-ffp-contract=off", f"-I{ggml}/include", f"-I{src}",
+        ["gcc", "-std=gnu11", "-DNDEBUG", "-fPIC", "-shared", *flags, f"-I{ggml}/include", f"-I{src}",
          f"-I{src}/ggml-cpu", src / "ggml-quants.c", folder / "stubs.c", "-o", folder / "reference.so", "-lm"], check=True)
     return ctypes.CDLL(str(folder / "reference.so"))
 
@@ -96,6 +102,18 @@ def near_power(rng):
     return peak * np.where(rng.random(256) < 0.1, 1.0, rng.uniform(-1, 1, 256))
 
 
+def edges(rng):
+    """Blocks of 64 whose largest magnitude takes every exponent, next to powers of two by up to 300 steps and with 128 mantissas."""
+    exponents = np.arange(0, 255, dtype=np.int64)[:, None] << 23
+    middle = np.arange(128)[:, None] << 16
+    mantissas = np.concatenate([np.arange(-300, 300), (middle + np.array([-1, 0, 1, 0x7FFF, 0x8000, 0x8001])).ravel()])
+    bits = np.clip((exponents + mantissas[None, :]).ravel(), 0, 0x7F7FFFFF)
+    peaks = bits[: len(bits) // 4 * 4].astype(np.uint32).view(np.float32)
+    blocks = peaks[:, None] * rng.uniform(-1, 1, (len(peaks), 64)).astype(np.float32)
+    blocks[np.arange(len(peaks)), rng.integers(0, 64, len(peaks))] = peaks * rng.choice([1, -1], len(peaks)).astype(np.float32)
+    return blocks.reshape(-1)
+
+
 def random_blocks(rng, name, count, length):
     """Random in every byte, but for scales that are finite."""
     blocks = rng.integers(0, 256, (count, length), np.uint8)
@@ -110,6 +128,16 @@ def random_blocks(rng, name, count, length):
     if name == "Q8_K":
         blocks[:, 3] = rng.integers(0x30, 0x48, count)
     return blocks.reshape(-1)
+
+
+def listed(java):
+    lines = subprocess.run(java + ["list"], check=True, capture_output=True, text=True).stdout.splitlines()
+    return [(name, written == "true", int(elements), int(length)) for name, written, elements, length in map(str.split, lines)]
+
+
+def initialise(library):
+    for init, argument in INITIALISED.values():
+        getattr(library, init + "_init_impl")(argument)
 
 
 def same_values(a, b):
@@ -128,36 +156,46 @@ def main():
     parser.add_argument("ggml", type=pathlib.Path)
     parser.add_argument("classpath")
     parser.add_argument("--millions", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--types")
     options = parser.parse_args()
     java = ["java", "-cp", options.classpath, "io.portllm.bench.quant.Blocks"]
-    listed = [line.split() for line in subprocess.run(java + ["list"], check=True, capture_output=True, text=True).stdout.splitlines()]
-    types = [(name, written == "true", int(elements), int(length)) for name, written, elements, length in listed]
+    types = listed(java)
     if options.types:
         types = [row for row in types if row[0] in options.types.split(",")]
     counts = {name: [0, 0, 0, 0, 0] for name, *_ in types}
     wrong = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        ggml = reference(options.ggml, types, folder)
-        for name in INITIALISED:
-            init, argument = INITIALISED[name]
-            getattr(ggml, init + "_init_impl")(argument)
+        ggml = reference(options.ggml, types, folder, REFERENCE)
+        initialise(ggml)
         for turn in range(options.rounds):
             rng = np.random.default_rng([options.seed, turn])
-            values = weights(rng, options.millions * 1_000_000 // 256 * 256)
-            values.tofile(folder / "values")
+            values = weights(rng, options.millions * 1_000_000 // 256 * 256) if turn else edges(rng)
             for name, written, elements, length in types:
-                wrong += compare(ggml, java, folder, rng, values, name, written, elements, length, counts[name])
+                inside = np.where(np.abs(values) <= LARGEST.get(name, np.inf), values, np.float32(1))
+                wrong += compare(ggml, java, folder, rng, inside, name, written, elements, length, counts[name])
+                if name in SEARCHED:
+                    changed = patched(rng, np.fromfile(folder / "blocks.values", np.float32))
+                    wrong += compare(ggml, java, folder, rng, changed, name, written, elements, length, counts[name])
     print("type      weights written  of them by gguf  weights read  of them by gguf  different")
     for name, (*row, different) in counts.items():
         print(f"{name:8}", *(f"{count:16,}" for count in row), f"{different:10,}")
     raise SystemExit(1 if wrong else 0)
 
 
+def patched(rng, values):
+    """Blocks' values with changes of a thousandth to a tenth of their runs' largest, of one weight in thirty or of all."""
+    runs = np.where(np.isfinite(values), values, np.float32(0)).reshape(-1, 256)
+    runs = np.where(np.abs(runs) <= 1e10, runs, np.float32(0))
+    size = np.abs(runs).max(axis=1, keepdims=True) * 10.0 ** rng.uniform(-3, -1, (len(runs), 1))
+    which = rng.random(runs.shape) < rng.choice([0.03, 1.0], (len(runs), 1))
+    return (runs + rng.standard_normal(runs.shape) * size * which).astype(np.float32).reshape(-1)
+
+
 def compare(ggml, java, folder, rng, values, name, written, elements, length, counts):
+    values.tofile(folder / "values")
     blocks = random_blocks(rng, name, len(values) // elements // 4, length)
     blocks.tofile(folder / "random")
     jobs = ["dequantise", name, folder / "random", folder / "random.values"]

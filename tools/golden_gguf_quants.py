@@ -3,17 +3,17 @@
 
     golden_gguf_quants.py FOLDER
 
-FOLDER holds the large goldens, for each type TYPE.safetensors (input, quantised, dequantised) and TYPE-random-blocks.safetensors (quantised,
-dequantised): bytes and values of ggml's reference code, compiled by gcc -O2 -march=x86-64 -ffp-contract=off, over rows of 512 values. Writes
-portllm-core/src/test/resources/io/portllm/internal/quant/golden.safetensors.gz with
+FOLDER holds the large goldens, for each type TYPE.safetensors (input, quantised, dequantised) and TYPE-random-blocks.safetensors
+(quantised, dequantised): bytes and values of ggml's reference code, compiled by gcc -O2 -march=x86-64 -ffp-contract=off, over rows of 512
+values. Writes portllm-core/src/test/resources/io/portllm/internal/quant/golden.safetensors.gz with
 
   input               F32, the first 256 values of rows 0, 6, 10 and 14 to 31: the odd ones
   TYPE.quantised      U8, those as blocks
   TYPE.random         U8, the random blocks of the first 512 values
   TYPE.dequantised    F32, what these hold
 
-and checks what gguf 0.19 can check: every random block's values, and the blocks of the types that it writes (but for the sign of the scale of
-rows of negative zeros, where it differs from the reference).
+and checks what gguf 0.19 can check: every random block's values, and the blocks of the types that it writes (but for the sign of the scale
+of rows of negative zeros, where it differs from the reference).
 """
 
 import gzip

@@ -11,7 +11,7 @@ import java.util.Optional;
  */
 public final class MergeOptions {
   private static final MergeOptions DEFAULTS =
-      new MergeOptions(ImmutableSet.of(), Merger.scalar(), BasePolicy.FREEZE, Optional.empty());
+      new MergeOptions(ImmutableSet.of(), Merger.fastest(), BasePolicy.FREEZE, Optional.empty());
 
   private final ImmutableSet<Allow> allowed;
   private final Merger merger;
@@ -25,7 +25,7 @@ public final class MergeOptions {
     this.raisedType = raisedType;
   }
 
-  /** Nothing allowed that does not fit, the scalar merger, and {@link BasePolicy#FREEZE}. */
+  /** Nothing allowed that does not fit, the fastest merger, and {@link BasePolicy#FREEZE}. */
   public static MergeOptions defaults() {
     return DEFAULTS;
   }

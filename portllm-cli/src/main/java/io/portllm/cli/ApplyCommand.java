@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
@@ -65,12 +66,14 @@ final class ApplyCommand implements Callable<Integer> {
 
   private int apply(Patch opened, ModelVersion newBase) throws IOException {
     WriteReport report;
-    ModelVersion ported = patchOptions.on(opened).applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+    Patch chosen = patchOptions.on(opened);
+    Optional<TokenReport> tokens = common.tokens(chosen, newBase);
+    ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
     ggufOptions.prove(newBase, common);
     try (ProgressLine progress = new ProgressLine("applying")) {
       report = Checkpoints.write(ported, output, common.writeOptions(progress));
     }
-    Reports.print(spec.commandLine().getOut(), report, common.json);
+    Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
     return 0;
   }
 }

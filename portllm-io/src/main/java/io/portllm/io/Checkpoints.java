@@ -26,8 +26,8 @@ public final class Checkpoints {
    * refused. A single file has no configuration and no side files.
    *
    * <p>A file is read as GGUF if its name ends in {@code .gguf}, or if it begins as such files do and its name does not end in
-   * {@code .safetensors}. Any file of a split model ({@code PREFIX-00001-of-00003.gguf}) stands for all of them. A folder without safetensors
-   * files that holds one GGUF model is that model. Tensors of a GGUF model have the names of the file and torch's shapes.
+   * {@code .safetensors}. Any file of a split model ({@code PREFIX-00001-of-00003.gguf}) stands for all of them. A folder without
+   * safetensors files that holds one GGUF model is that model. Tensors of a GGUF model have the names of the file and torch's shapes.
    *
    * @return the model; the caller closes it
    * @throws MalformedModelException if a file breaks a rule of its format

@@ -48,7 +48,9 @@ public final class BlockCodecs {
     BlockCodec codec = CODECS.get(type);
     if (codec == null) {
       throw new IllegalArgumentException(
-          type == DType.Q8_1 ? "Q8_1 is a type of intermediate products: no weights are stored as Q8_1" : type + " is not a quantised type");
+          type == DType.Q8_1
+              ? "Q8_1 is a type of intermediate products: no weights are stored as Q8_1"
+              : type + " is not a quantised type");
     }
     return codec;
   }

@@ -1,8 +1,8 @@
 package io.portllm.internal.quant;
 
 /**
- * Extremes of runs of values, whose lengths are multiples of four. Magnitudes are compared as integers: float32 bits without the sign have the
- * order of their values, and integers compare without branches, which random weights would mispredict.
+ * Extremes of runs of values, whose lengths are multiples of four. Magnitudes are compared as integers: float32 bits without the sign have
+ * the order of their values, and integers compare without branches, which random weights would mispredict.
  */
 final class Extremes {
   private Extremes() {}

@@ -2,7 +2,8 @@ package io.portllm.internal.quant;
 
 /**
  * The sixteen values of E2M1 (OCP Microscaling Formats 1.0, section 5.3.3), doubled to be integers, and the search for the nearest one.
- * Scales are half of what the types store, to make up for the doubling. Elements lie as in Q4_0: the first half of a group in the low nibbles.
+ * Scales are half of what the types store, to make up for the doubling. Elements lie as in Q4_0: the first half of a group in the low
+ * nibbles.
  */
 final class Fp4 {
   private static final byte[] LEVELS = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};

@@ -9,7 +9,8 @@ import java.util.HexFormat;
 
 /**
  * The grids of the IQ types: tables of short vectors, of which blocks store the numbers. They are constants of the format, as defined in
- * ggml's ggml-common.h; see THIRD-PARTY.md. The resource is made by tools/gguf_grids.py, which says how, and is read when a grid is first used.
+ * ggml's ggml-common.h; see THIRD-PARTY.md. The resource is made by tools/gguf_grids.py, which says how, and is read when a grid is first
+ * used.
  */
 enum Grid {
   IQ2_XXS(0, 256, 8, 2, 8, 25, 43),
@@ -52,8 +53,8 @@ enum Grid {
   }
 
   /**
-   * An entry as the numbers of its values' levels, from the first value in the low bits on: two bits each where there are eight values, three
-   * where there are four.
+   * An entry as the numbers of its values' levels, from the first value in the low bits on: two bits each where there are eight values,
+   * three where there are four.
    */
   int code(int entry) {
     return codes[entry];
@@ -88,7 +89,7 @@ enum Grid {
         String digest = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
         if (!digest.equals(SHA_256)) {
           throw new IllegalStateException(
-              "the library's resource " + RESOURCE + " must have SHA-256 " + SHA_256 + " but has " + digest + " in " + bytes.length + " bytes");
+              "the library's resource " + RESOURCE + " of " + bytes.length + " bytes must have SHA-256 " + SHA_256 + " but has " + digest);
         }
         return bytes;
       } catch (IOException e) {

@@ -4,16 +4,21 @@ import io.portllm.DType;
 import io.portllm.internal.kernel.Floats;
 
 /**
- * IQ1_M: for each eight elements the low byte of an entry of {@link Grid#IQ1}, for each eight a nibble of its high three bits and the sign of
- * a shift, then for each 64 elements sixteen bits of four scales s (three bits) of sixteen elements each; value = d·(2·s + 1)·(entry ± ⅛).
- * The top nibbles of the four sixteen bits are, from the low one on, the F16 d.
+ * IQ1_M: for each eight elements the low byte of an entry of {@link Grid#IQ1}, for each eight a nibble of its high three bits and the sign
+ * of a shift, then for each 64 elements sixteen bits of four scales s (three bits) of sixteen elements each; value = d·(2·s + 1)·(entry ±
+ * ⅛). The top nibbles of the four sixteen bits are, from the low one on, the F16 d.
  */
 final class Iq1M extends BlockwiseCodec {
   private static final int HIGH = 32;
   private static final int SCALES = 48;
 
   Iq1M() {
-    super(DType.IQ1_M, false);
+    super(DType.IQ1_M, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq1MWriter();
   }
 
   @Override

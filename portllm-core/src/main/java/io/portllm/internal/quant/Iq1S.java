@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ1_S: F16 d, for each eight elements the low byte of an entry of {@link Grid#IQ1}, then for each 32 elements sixteen bits: the entries' high
- * three bits, the scale s (three bits) and the sign of a shift; value = d·(2·s + 1)·(entry ± ⅛).
+ * IQ1_S: F16 d, for each eight elements the low byte of an entry of {@link Grid#IQ1}, then for each 32 elements sixteen bits: the entries'
+ * high three bits, the scale s (three bits) and the sign of a shift; value = d·(2·s + 1)·(entry ± ⅛).
  */
 final class Iq1S extends BlockwiseCodec {
   static final float SHIFT = 0.125f;

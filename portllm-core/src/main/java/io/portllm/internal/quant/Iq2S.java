@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ2_S: F16 d, for each eight elements the low byte of an entry of {@link Grid#IQ2_S}, for each eight a byte of signs, for each 32 a byte of
- * the entries' high bit pairs, for each 32 a byte of two scales s of sixteen elements each; value = ±d·(s + ½)/4·entry.
+ * IQ2_S: F16 d, for each eight elements the low byte of an entry of {@link Grid#IQ2_S}, for each eight a byte of signs, for each 32 a byte
+ * of the entries' high bit pairs, for each 32 a byte of two scales s of sixteen elements each; value = ±d·(s + ½)/4·entry.
  */
 final class Iq2S extends BlockwiseCodec {
   private static final int SIGNS = 34;
@@ -12,7 +12,12 @@ final class Iq2S extends BlockwiseCodec {
   private static final int SCALES = 74;
 
   Iq2S() {
-    super(DType.IQ2_S, false);
+    super(DType.IQ2_S, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq2SWriter();
   }
 
   @Override

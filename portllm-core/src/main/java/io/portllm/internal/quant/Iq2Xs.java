@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ2_XS: F16 d, for each eight elements sixteen bits of an entry of {@link Grid#IQ2_XS} (nine bits) and seven signs, then eight bytes of two
- * scales s of sixteen elements each; value = ±d·(s + ½)/4·entry.
+ * IQ2_XS: F16 d, for each eight elements sixteen bits of an entry of {@link Grid#IQ2_XS} (nine bits) and seven signs, then eight bytes of
+ * two scales s of sixteen elements each; value = ±d·(s + ½)/4·entry.
  */
 final class Iq2Xs extends BlockwiseCodec {
   private static final int SCALES = 66;

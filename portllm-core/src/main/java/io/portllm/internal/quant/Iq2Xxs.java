@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ2_XXS: F16 d, then for each 32 elements four bytes of entries of {@link Grid#IQ2_XXS} and 32 bits of four times seven signs and, on top,
- * the scale s; value = ±d·(s + ½)/4·entry.
+ * IQ2_XXS: F16 d, then for each 32 elements four bytes of entries of {@link Grid#IQ2_XXS} and 32 bits of four times seven signs and, on
+ * top, the scale s; value = ±d·(s + ½)/4·entry.
  */
 final class Iq2Xxs extends BlockwiseCodec {
   Iq2Xxs() {

@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ3_S: F16 d, for each four elements the low byte of an entry of {@link Grid#IQ3_S}, for each 32 a byte of the entries' ninth bits, for each
- * eight a byte of signs, four bytes of two scales s of 32 elements each; value = ±d·(2·s + 1)·entry.
+ * IQ3_S: F16 d, for each four elements the low byte of an entry of {@link Grid#IQ3_S}, for each 32 a byte of the entries' ninth bits, for
+ * each eight a byte of signs, four bytes of two scales s of 32 elements each; value = ±d·(2·s + 1)·entry.
  */
 final class Iq3S extends BlockwiseCodec {
   private static final int ENTRIES = 2;
@@ -13,7 +13,12 @@ final class Iq3S extends BlockwiseCodec {
   private static final int SCALES = 106;
 
   Iq3S() {
-    super(DType.IQ3_S, false);
+    super(DType.IQ3_S, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq3SWriter();
   }
 
   @Override

@@ -3,15 +3,20 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ3_XXS: F16 d, for each four elements a byte, an entry of {@link Grid#IQ3_XXS}, then for each 32 elements 32 bits of four times seven signs
- * and, on top, the scale s; value = ±d·(s + ½)/2·entry.
+ * IQ3_XXS: F16 d, for each four elements a byte, an entry of {@link Grid#IQ3_XXS}, then for each 32 elements 32 bits of four times seven
+ * signs and, on top, the scale s; value = ±d·(s + ½)/2·entry.
  */
 final class Iq3Xxs extends BlockwiseCodec {
   private static final int ENTRIES = 2;
   private static final int SIGNS = 66;
 
   Iq3Xxs() {
-    super(DType.IQ3_XXS, false);
+    super(DType.IQ3_XXS, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq3XxsWriter();
   }
 
   @Override

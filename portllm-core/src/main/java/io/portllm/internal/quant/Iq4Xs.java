@@ -3,12 +3,17 @@ package io.portllm.internal.quant;
 import io.portllm.DType;
 
 /**
- * IQ4_XS: F16 d, sixteen bits of the scales' high bit pairs, four bytes of their low nibbles, then for each 32 elements sixteen bytes of two
- * codes; value = d·(s − 32)·level, of the {@link NonLinear} levels.
+ * IQ4_XS: F16 d, sixteen bits of the scales' high bit pairs, four bytes of their low nibbles, then for each 32 elements sixteen bytes of
+ * two codes; value = d·(s − 32)·level, of the {@link NonLinear} levels.
  */
 final class Iq4Xs extends BlockwiseCodec {
   Iq4Xs() {
-    super(DType.IQ4_XS, false);
+    super(DType.IQ4_XS, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq4XsWriter();
   }
 
   @Override

@@ -16,10 +16,12 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Random;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
@@ -68,6 +70,22 @@ class BlockCodecsTest {
     if (codec.quantises()) {
       assertQuantised(golden.floats("input"), golden.bytes("quantised"), codec);
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4", "Q1_0", "Q2_0"})
+  void valuesThatBlocksHoldBecomeTheSameBlocksAgain(DType type) {
+    BlockCodec codec = BlockCodecs.of(type);
+    Random random = new Random(type.ordinal());
+    float[] values = new float[1 << 16];
+    for (int i = 0; i < values.length; i++) {
+      // Scales that F16 holds as normal numbers, one for each 256.
+      values[i] = (float) (random.nextGaussian() * Math.pow(2, (i >> 8) % 16 - 8));
+    }
+    ByteBuffer blocks = ByteBuffer.allocate(values.length / type.blockElements() * type.blockBytes()).order(ByteOrder.LITTLE_ENDIAN);
+    codec.quantise(values, 0, values.length, blocks, 0);
+    codec.dequantise(blocks, 0, values, 0, values.length);
+    assertQuantised(values, blocks, codec);
   }
 
   @Test

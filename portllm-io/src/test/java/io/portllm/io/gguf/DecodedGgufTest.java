@@ -9,6 +9,7 @@ import io.portllm.IncompatibleModelException;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PeftAdapter;
@@ -19,6 +20,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -125,6 +127,17 @@ class DecodedGgufTest {
       for (TensorInfo tensor : other.tensors()) {
         assertEquals(-1, Goldens.bytes(other, tensor).mismatch(Goldens.bytes(made, tensor)), tensor.name());
       }
+    }
+  }
+
+  @Test
+  void rowsStandForTheTokensOfTheFile() throws IOException {
+    try (ModelVersion file = Checkpoints.open(GgufGoldens.folder("llama").resolve("base.gguf"))) {
+      Vocabulary vocabulary = file.decoded().vocabulary();
+      assertEquals(128, vocabulary.size());
+      assertEquals(Optional.of("<unk>"), vocabulary.token(0));
+      assertEquals(Optional.of("tok3é"), vocabulary.token(3));
+      assertEquals(file.vocabulary(), vocabulary);
     }
   }
 

@@ -78,6 +78,17 @@ public final class GgufMetadata {
     return values.get(key).start();
   }
 
+  /** The bytes of a string. */
+  long bytes(String key) {
+    Value value = values.get(key);
+    return value.end() - value.start() - Long.BYTES;
+  }
+
+  /** The bits of a whole number of 64. */
+  long bits(String key) throws IOException {
+    return new Cursor(file, values.get(key).start()).u64(key);
+  }
+
   /** {@code general.architecture}, such as {@code llama}. */
   public Optional<String> architecture() throws IOException {
     return string("general.architecture");

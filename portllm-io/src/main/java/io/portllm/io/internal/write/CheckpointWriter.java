@@ -191,7 +191,9 @@ public final class CheckpointWriter {
     if (gguf.parts().size() > 1 && gguf.tensors().size() != model.tensors().size()) {
       throw new IncompatibleModelException(
           "tensors can neither be added to nor removed from a GGUF model of several files",
-          List.of(Mismatch.of(gguf.name(), "has " + gguf.tensors().size() + " tensors, and " + model.tensors().size() + " were to be written")));
+          List.of(
+              Mismatch.of(
+                  gguf.name(), "has " + gguf.tensors().size() + " tensors, and " + model.tensors().size() + " were to be written")));
     }
     return weights.gguf(shard, gguf.parts().get(model.shards().indexOf(shard)));
   }

@@ -9,6 +9,8 @@ import io.portllm.Patch;
 import io.portllm.PatchBase;
 import io.portllm.Shape;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
+import io.portllm.Vocabulary;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
@@ -18,6 +20,8 @@ import io.portllm.io.internal.gguf.layout.Layouts;
 import io.portllm.io.internal.gguf.layout.Mapping;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -33,6 +37,8 @@ import java.util.TreeSet;
  * The way from a GGUF file to the Hugging Face checkpoint that it was converted from, and back. Immutable, and safe for use by many threads.
  */
 public final class GgufLens {
+  private static final Logger LOG = System.getLogger(GgufLens.class.getName());
+
   private final ModelVersion file;
   private final Hyperparameters hyperparameters;
   private final Map<String, Shape> shapes = new LinkedHashMap<>();
@@ -96,12 +102,33 @@ public final class GgufLens {
     Mapping mapping = mapping(known);
     requireMapped(patch, mapping);
     try {
-      HuggingFaceView view = new HuggingFaceView(file, new Views(file, mapping).sources(base));
+      HuggingFaceView view = new HuggingFaceView(file, new Views(file, mapping).sources(base), spellsTokensOtherwise(patch.tokens()));
       PatchedModel patched = PatchedModel.of(mapping instanceof Layout layout ? without(patch, layout) : patch, view, options);
       return new GgufStoredModel(this, file, view, patched, options, targets(patch, mapping, view, patched, options));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  /**
+   * Whether the file has as many tokens, none of which is spelled as in the patch. Some conversions spell tokens in a way of their own, but all
+   * keep the order of rows.
+   */
+  private boolean spellsTokensOtherwise(TokenRows tokens) throws IOException {
+    if (!tokens.areKnown()) {
+      return false;
+    }
+    Vocabulary stored = file.vocabulary();
+    boolean otherwise =
+        stored.end() == tokens.tokens().end() && stored.rows().noneMatch(row -> tokens.tokens().row(stored.token(row).orElseThrow()).isPresent());
+    if (otherwise) {
+      LOG.log(
+          Level.WARNING,
+          "[{0}] spells each of its {1} tokens otherwise than the model that the patch was made on: rows are matched by number",
+          file.name(),
+          stored.size());
+    }
+    return otherwise;
   }
 
   /** Without a mapping, a patch must have the names that GGUF has. */
@@ -128,7 +155,7 @@ public final class GgufLens {
                     known.tensors().stream().filter(tensor -> !layout.ignores(tensor.name())).toList(),
                     known.digests(),
                     known.model()));
-    return Patch.of(deltas, base, patch.recipe());
+    return Patch.of(deltas, base, patch.recipe()).withTokens(patch.tokens());
   }
 
   private Map<String, GgufStoredModel.Target> targets(

@@ -11,6 +11,7 @@ import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
@@ -211,6 +212,11 @@ public final class GgufStoredModel implements DerivedModel {
   @Override
   public Optional<TensorInfo> find(String name) {
     return Optional.ofNullable(targets.get(name)).map(Target::info);
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    return file.vocabulary();
   }
 
   @Override

@@ -5,6 +5,7 @@ import com.google.common.collect.ImmutableMap;
 import io.portllm.ModelVersion;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -24,9 +25,20 @@ public final class HuggingFaceView implements ModelVersion {
   private final Map<String, Source> sources;
   private final List<Shard> shards;
   private final Gathering gathering;
+  private final boolean byIndex;
 
   HuggingFaceView(ModelVersion file, Collection<Source> sources) {
+    this(file, sources, false);
+  }
+
+  /**
+   * A view of these tensors.
+   *
+   * @param byIndex whether it is not told which tokens rows stand for
+   */
+  HuggingFaceView(ModelVersion file, Collection<Source> sources, boolean byIndex) {
     this.file = file;
+    this.byIndex = byIndex;
     ImmutableMap.Builder<String, Source> byName = ImmutableMap.builder();
     sources.forEach(source -> byName.put(source.info().name(), source));
     this.sources = byName.buildOrThrow();
@@ -77,6 +89,11 @@ public final class HuggingFaceView implements ModelVersion {
   @Override
   public Optional<TensorInfo> find(String name) {
     return Optional.ofNullable(sources.get(name)).map(Source::info);
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    return byIndex ? Vocabulary.empty() : file.vocabulary();
   }
 
   @Override
