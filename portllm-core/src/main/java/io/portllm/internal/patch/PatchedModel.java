@@ -186,7 +186,8 @@ public final class PatchedModel implements DerivedModel {
     while (destination.hasRemaining()) {
       int count = Math.min(step, destination.remaining() / size);
       ByteBuffer run = destination.slice(destination.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
-      total = total.plus(rows.containsKey(tensor.name()) ? evaluateRows(tensor, delta, first, run, count) : evaluate(tensor, delta, first, first, run, count));
+      boolean inOrder = !rows.containsKey(tensor.name());
+      total = total.plus(inOrder ? evaluate(tensor, delta, first, first, run, count) : evaluateRows(tensor, delta, first, run, count));
       destination.position(destination.position() + count * size);
       first += count;
     }
@@ -279,7 +280,8 @@ public final class PatchedModel implements DerivedModel {
     }
   }
 
-  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, long at, ByteBuffer run, int count) throws IOException {
+  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, long at, ByteBuffer run, int count)
+      throws IOException {
     Tensor values = replacement.values();
     int size = tensor.dtype().bytes();
     int covered = (int) Math.max(0, Math.min(count, values.info().elements() - at));
@@ -292,7 +294,8 @@ public final class PatchedModel implements DerivedModel {
     return overwrite(tensor, values, at, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
   }
 
-  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, long at, ByteBuffer run, int count) throws IOException {
+  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, long at, ByteBuffer run, int count)
+      throws IOException {
     long columns = delta.shape().columns();
     int size = tensor.dtype().bytes();
     ImmutableLongArray indices = delta.indices();
