@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.extract.Extract;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.ExportOptions;
 import io.portllm.io.PatchFile;
@@ -11,6 +12,7 @@ import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -56,6 +58,7 @@ final class ExportCommand implements Callable<Integer> {
   private boolean trainable;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -80,13 +83,15 @@ final class ExportCommand implements Callable<Integer> {
   }
 
   private int export(Patch opened, ExportOptions onto) throws IOException {
+    Patch chosen = patchOptions.on(opened);
+    Optional<Extract> extract = rankOptions.extract(chosen, common);
     WriteReport report;
     try (ProgressLine progress = new ProgressLine("exporting")) {
       ExportOptions options = onto.with(common.writeOptions(progress));
       options = baseName == null ? options : options.withBaseName(baseName);
-      report = PeftExport.write(patchOptions.on(opened), output, trainable ? options.trainable() : options);
+      report = PeftExport.write(extract.map(Extract::patch).orElse(chosen), output, trainable ? options.trainable() : options);
     }
-    Reports.print(spec.commandLine().getOut(), report, common.json);
+    Reports.print(spec.commandLine().getOut(), report, extract, common.json);
     return 0;
   }
 }

@@ -449,6 +449,15 @@ class CommandTest {
   }
 
   @Test
+  void anAdapterIsExportedAtALesserRankWithTheErrorStated() throws IOException {
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", model("climbs-lora"), "--format", "peft", "-o", adapter, "--rank", "2", "--json");
+    assertEquals(0, export.exitCode(), export.err());
+    assertTrue(new ObjectMapper().readTree(export.out()).get("lowRank").get("relativeError").asDouble() > 0.01);
+    assertEquals(2, new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile()).get("r").asInt());
+  }
+
+  @Test
   void aPatchThatNeedsItsBaseIsExportedOnlyWithIt() throws IOException {
     Path patch = folder.resolve("climbs.patch.safetensors");
     run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4);

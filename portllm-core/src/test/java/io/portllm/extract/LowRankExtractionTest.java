@@ -248,6 +248,115 @@ class LowRankExtractionTest {
     assertTrue(cut.relativeError() > 0.01);
   }
 
+  /** Three products of ranks 4, 6 and 3, one of them stored the other way round, two of them scaled twice. */
+  private static Delta.Sum stacked(Shape shape, DType type) {
+    long rows = shape.rows();
+    long columns = shape.columns();
+    return new Delta.Sum(
+        List.of(
+            new Delta.Term(0.6, product(type, rows, 4, columns, 2, false, shape, 1)),
+            new Delta.Term(-0.4, product(type, columns, 6, rows, 0.5, true, shape, 3)),
+            new Delta.Term(1, product(type, rows, 3, columns, 1, false, shape, 5))));
+  }
+
+  private static Delta.LowRank product(DType type, long out, long rank, long in, double scale, boolean transposed, Shape shape, int seed) {
+    return new Delta.LowRank(
+        MemoryModel.random(type, Shape.of(out, rank), 1, seed), MemoryModel.random(type, Shape.of(rank, in), 1, seed + 1), scale, transposed,
+        shape);
+  }
+
+  private static Delta.Dense asDense(Delta delta) throws IOException {
+    return new Delta.Dense(MemoryModel.tensor(DType.F32, delta.shape(), values(patch(NAME, delta), delta.shape())));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"F32, 40, 50", "F32, 300, 20", "F32, 20, 300", "BF16, 200, 150", "F32, 7, 9"})
+  void aStackOfProductsIsCutAsItsDenseFormIs(DType type, int rows, int columns) throws IOException {
+    Shape shape = Shape.of(rows, columns);
+    Delta.Sum stack = stacked(shape, type);
+    Delta.Dense dense = asDense(stack);
+    for (RankRule rule : List.of(RankRule.rank(1), RankRule.rank(5), RankRule.rank(12), RankRule.energy(0.9), RankRule.energy(0.3).upTo(1))) {
+      TensorExtract found = only(LowRankExtraction.by(rule).of(patch(NAME, stack)));
+      TensorExtract expected = only(LowRankExtraction.by(rule).of(patch(NAME, dense)));
+      if (expected.form() == Form.FACTORS) {
+        assertEquals(expected.rank(), found.rank(), rule.toString());
+        assertEquals(expected.error(), found.error(), 1e-5 * expected.norm(), rule.toString());
+      }
+      assertEquals(expected.norm(), found.norm(), 1e-6 * expected.norm());
+    }
+  }
+
+  @Test
+  void theReportedErrorOfARecompressedStackIsThatOfItsProducts() throws IOException {
+    Shape shape = Shape.of(60, 45);
+    Delta.Sum stack = stacked(shape, DType.F32);
+    for (int rank = 1; rank <= 12; rank++) {
+      Extract extract = LowRankExtraction.by(RankRule.rank(rank)).of(patch(NAME, stack));
+      double[] before = values(patch(NAME, stack), shape);
+      double[] after = values(extract.patch(), shape);
+      double[] rest = new double[before.length];
+      Arrays.setAll(rest, i -> before[i] - after[i]);
+      assertEquals(norm(rest), only(extract).error(), 1e-5 * norm(before));
+      assertEquals(rank * (60 + 45), only(extract).stored());
+    }
+  }
+
+  @Test
+  void aStackThatRepeatsItselfIsRecompressedWithoutLoss() throws IOException {
+    Shape shape = Shape.of(50, 40);
+    Delta.LowRank once = product(DType.F32, 50, 4, 40, 2, false, shape, 1);
+    Patch twice = patch(NAME, once).plus(patch(NAME, once).scaledBy(0.5));
+    Extract extract = LowRankExtraction.by(RankRule.energy(1)).of(twice);
+    assertEquals(4, only(extract).rank());
+    assertTrue(extract.relativeError() < 2e-7, "error " + extract.relativeError());
+    assertArrayEquals(values(twice, shape), values(extract.patch(), shape), 1e-4);
+    Extract nothing = LowRankExtraction.by(RankRule.energy(1)).of(patch(NAME, once).plus(patch(NAME, once).negate()));
+    assertEquals(Form.UNCHANGED, only(nothing).form());
+    assertTrue(nothing.patch().deltas().isEmpty());
+  }
+
+  @Test
+  void aStackThatTheRuleLeavesWholeStaysAsItIs() throws IOException {
+    Delta.Sum stack = stacked(Shape.of(60, 45), DType.F32);
+    for (RankRule rule : List.of(RankRule.rank(13), RankRule.energy(1))) {
+      Extract extract = LowRankExtraction.by(rule).of(patch(NAME, stack));
+      assertSame(stack, extract.patch().deltas().get(NAME));
+      assertEquals(13, only(extract).rank());
+      assertEquals(0, extract.relativeError());
+    }
+  }
+
+  @Test
+  void factorsOfEmbeddingsAreRecompressedToo() throws IOException {
+    Shape shape = Shape.of(80, 16);
+    Delta.LowRank factors = product(DType.F32, 16, 6, 80, 1, true, shape, 1);
+    Extract extract = LowRankExtraction.by(RankRule.rank(2)).of(patch("model.embed_tokens.weight", factors));
+    assertEquals(Form.FACTORS, only(extract).form());
+    assertEquals(2, only(extract).rank());
+    assertEquals(only(LowRankExtraction.by(RankRule.rank(2)).of(patch(NAME, asDense(factors)))).error(), only(extract).error(), 1e-4);
+  }
+
+  /** A product of a million rows and columns has no dense form that any machine here could hold. */
+  @Test
+  void theDenseProductIsNeverFormed() throws IOException {
+    Shape shape = Shape.of(1_000_000, 1_000_000);
+    Delta.LowRank factors = product(DType.BF16, 1_000_000, 2, 1_000_000, 1, false, shape, 1);
+    Extract extract = LowRankExtraction.by(RankRule.rank(1)).of(patch(NAME, factors));
+    assertEquals(1, only(extract).rank());
+    assertEquals(0.7, extract.relativeError(), 0.05);
+  }
+
+  @Test
+  void factorsOfNanAreRefusedAsTheirProductIs() {
+    Delta.LowRank factors =
+        new Delta.LowRank(
+            MemoryModel.tensor(DType.F32, Shape.of(2, 2), 1, 2, Double.NaN, 4), MemoryModel.tensor(DType.F32, Shape.of(2, 3), 1, 2, 3, 4, 5, 6), 1,
+            false, Shape.of(2, 3));
+    String message =
+        assertThrows(IncompatibleModelException.class, () -> LowRankExtraction.by(RankRule.rank(1)).of(patch(NAME, factors))).getMessage();
+    assertTrue(message.contains("3 of its 6 changes are NaN or infinite"), message);
+  }
+
   @Test
   void replacedWeightsStayAndCountNothing() throws IOException {
     Delta replacement = new Delta.Replacement(MemoryModel.random(DType.F32, Shape.of(30, 20), 1, 1));

@@ -134,19 +134,30 @@ class MergingTest {
       for (int i = 0; i < values.length; i++) {
         all += weights.get(i) * values[i][e];
       }
+      double plain = 0;
+      for (float[] change : values) {
+        plain += change[e];
+      }
       double agreeing = 0;
       double divisor = 0;
+      double counted = 0;
+      int count = 0;
       for (int i = 0; i < values.length; i++) {
         double term = weights.get(i) * values[i][e];
         if (term != 0 && term > 0 == all >= 0) {
           agreeing += term;
           divisor += weights.get(i);
         }
+        if (values[i][e] != 0 && values[i][e] > 0 == plain >= 0) {
+          counted += term;
+          count++;
+        }
       }
       result[e] = switch (combination) {
         case SUM -> (float) all;
         case ELECTED_SUM -> (float) agreeing;
         case ELECTED_MEAN -> (float) (divisor == 0 ? 0 : agreeing / divisor);
+        case COUNTED_MEAN -> (float) (counted / Math.max(1, count));
       };
     }
     return result;
