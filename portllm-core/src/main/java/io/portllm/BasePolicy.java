@@ -11,8 +11,8 @@ public enum BasePolicy {
    */
   FREEZE("freeze"),
   /**
-   * The adapter's formula is applied to the new base's weights, as PEFT would if the adapter were loaded onto it. Such a patch cannot be saved to
-   * a file.
+   * The adapter's formula is applied to the new base's weights, as PEFT would if the adapter were loaded onto it. A patch file holds such
+   * a change as what the adapter stores for it.
    */
   EVALUATE_ANEW("evaluate");
 

@@ -46,13 +46,20 @@ import org.junit.jupiter.params.provider.MethodSource;
 class CompressedPatchFileTest {
   private static final String MATRIX = "model.layers.0.mlp.up_proj.weight";
 
+  private static final Compression BANDS =
+      Compression.Bands.of(new Compression.Band(2, 8), new Compression.Band(7, 3), new Compression.Band(20, 2));
+
   @TempDir Path dir;
 
   static Stream<Compression> compressions() {
     return Stream.of(
         Compression.Bits.of(8),
         Compression.Bits.of(4),
+        Compression.Bits.of(3),
+        new Compression.Bits(2, Compression.Bits.MATRIX),
         Compression.Bits.of(1),
+        BANDS,
+        new Compression.Bands(List.of(new Compression.Band(9, 1)), Compression.Bits.ROW),
         new Compression.Bits(1, Compression.Bits.ROW),
         Compression.Density.of(0.02),
         Compression.Density.of(0.3),
@@ -221,8 +228,8 @@ class CompressedPatchFileTest {
             good.edit("scales", scales -> scales.putFloat(4 * 2001, Float.POSITIVE_INFINITY))),
         refused("PF-SHAPE", "'" + codes + "129] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":8")),
         refused("PF-SHAPE", "'" + codes + "17] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":1")),
-        refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 5", good.deltas("\"bits\":4", "\"bits\":5")),
-        refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 2147483647", good.deltas("\"bits\":4", "\"bits\":4294967300")),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 5", good.deltas("\"bits\":4", "\"bits\":5")),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 2147483647", good.deltas("\"bits\":4", "\"bits\":4294967300")),
         refused(
             "PF-SHAPE",
             "': group must be 0, a multiple of 8 or at least a row but was 100",
@@ -237,6 +244,29 @@ class CompressedPatchFileTest {
         refused("PF-KIND", "' needs a whole number of 0 or more as bits", good.deltas("\"bits\":4,", "")),
         refused("PF-SHAPE", "' has no shape", good.deltas("\"factor\":1.0,\"shape\":[1001,129]", "\"factor\":1.0")),
         refused("PF-KIND", "' has a change of the unknown kind 'quantized'", good.deltas("\"quantised\"", "\"quantized\"")));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> filesOfBandsThatLieAreRefused() throws IOException {
+    Parts good = parts(BANDS);
+    read(good.save(dir.resolve("p.safetensors")));
+    String second = "\"rank\":7,\"bits\":3,\"group\":128";
+    return Stream.of(
+        refused(
+            "PF-VALUES",
+            ".1.lora_B.scales' must be finite but number 2 is NaN",
+            good.edit(".1.lora_B.scales", scales -> scales.putFloat(8, Float.NaN))),
+        refused(
+            "PF-SHAPE",
+            "': tensor '" + MATRIX + ".1.lora_A.codes' must be U8 [6, 49] but is U8 [7, 49]",
+            good.deltas(second, second.replace("7", "6"))),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 7", good.deltas(second, second.replace("3,", "7,"))),
+        refused(
+            "PF-SHAPE",
+            "': tensor '" + MATRIX + ".1.lora_A.scales' must be F32 [7, 3] but is F32 [7, 2]",
+            good.deltas(second, second.replace("128", "64"))),
+        refused("PF-KIND", "' needs a whole number of 0 or more as rank", good.deltas("\"rank\":7,", "")),
+        refused("PF-KIND", "' needs a finite number as scale", good.deltas("\"scale\":1.0,\"rank\":7", "\"scale\":\"1\",\"rank\":7")));
   }
 
   @TestFactory

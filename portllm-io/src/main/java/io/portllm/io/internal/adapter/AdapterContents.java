@@ -40,7 +40,7 @@ import java.util.TreeMap;
  */
 public final class AdapterContents {
   private static final String ROOT = "base_model.";
-  private static final String PREFIX = ROOT + "model.";
+  static final String PREFIX = ROOT + "model.";
 
   private final Path file;
   private final AdapterConfig config;
@@ -75,7 +75,12 @@ public final class AdapterContents {
    * @param tensors the tensors of that file
    */
   public static AdapterContents read(Path folder, Path file, ModelVersion tensors) throws IOException {
-    AdapterContents contents = new AdapterContents(file, AdapterConfig.read(folder), tensors);
+    return of(AdapterConfig.read(folder), file, tensors);
+  }
+
+  /** Sorts and checks tensors by a configuration that was read already. */
+  static AdapterContents of(AdapterConfig config, Path file, ModelVersion tensors) throws IOException {
+    AdapterContents contents = new AdapterContents(file, config, tensors);
     contents.sort();
     contents.check();
     return contents;
@@ -489,7 +494,31 @@ public final class AdapterContents {
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
     Map<String, Tensor> stored = new TreeMap<>(saved);
     stored.putAll(copies);
-    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    Map<String, Delta> settled = new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    settled.replaceAll((name, delta) -> withSource(name, delta, base));
+    return settled;
+  }
+
+  /** A change that will be computed on weights yet unknown remembers what it is made of, so that it can be saved. */
+  private Delta withSource(String name, Delta delta, AdapterBase base) {
+    if (!(delta instanceof Delta.Computed computed) || !computed.change().dependsOnWeights() || computed.frozenOn().isPresent()) {
+      return delta;
+    }
+    String module = name.substring(0, name.lastIndexOf('.'));
+    Shape weight = name.endsWith(".weight") ? delta.shape() : base.shape(module + ".weight");
+    return new Delta.Computed(new AdapterChange(computed.change(), config, module, weight, partsOf(module)), Optional.empty());
+  }
+
+  private Map<String, Tensor> partsOf(String module) {
+    Map<String, Tensor> found = new TreeMap<>();
+    if (config.kind().isPresent()) {
+      found.putAll(parts.modules().get(module).parts());
+    } else {
+      Map.of("lora_A.weight", as, "lora_B.weight", bs, "lora_embedding_A", embeddingAs, "lora_embedding_B", embeddingBs,
+              "lora_magnitude_vector", magnitudes)
+          .forEach((part, all) -> Optional.ofNullable(all.get(module)).ifPresent(tensor -> found.put(part, tensor)));
+    }
+    return found;
   }
 
   private Map<String, Delta> unsettled(AdapterBase base) throws IOException {

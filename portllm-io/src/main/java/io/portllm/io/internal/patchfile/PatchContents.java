@@ -16,9 +16,12 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
+import io.portllm.internal.patch.QuantisedFactor;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.adapter.AdapterChange;
+import io.portllm.io.internal.adapter.AdapterConfig;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -48,6 +51,9 @@ public final class PatchContents implements ModelVersion {
   private final PatchSurvey survey;
   private final ObjectMapper json = new ObjectMapper();
   private final ObjectNode deltas = json.createObjectNode();
+  /** The adapters that changes are computed of, by their configuration's identity, and their numbers. */
+  private final Map<AdapterConfig, Integer> adapters = new IdentityHashMap<>();
+  private final ArrayNode adapterConfigs = json.createArrayNode();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
@@ -166,6 +172,8 @@ public final class PatchContents implements ModelVersion {
             (offset, target) ->
                 subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
       }
+    } else if (term.delta() instanceof Delta.LowRank product && isInFewBits(product)) {
+      fewBits(tensor, number, product, add(terms, PatchKeys.QUANTISED_LOW_RANK, term.factor()));
     } else if (term.delta() instanceof Delta.LowRank product) {
       ObjectNode entry = add(terms, PatchKeys.LOW_RANK, term.factor());
       entry.put("scale", product.scale());
@@ -190,6 +198,27 @@ public final class PatchContents implements ModelVersion {
     }
   }
 
+  /** Whether both factors are stored in few bits, alike, and nothing is lost by storing them so. */
+  private static boolean isInFewBits(Delta.LowRank product) {
+    Optional<Delta.Quantised> a = QuantisedFactor.storedRight(product.a());
+    Optional<Delta.Quantised> b = QuantisedFactor.storedLeft(product.b());
+    return !product.transposed()
+        && a.isPresent()
+        && b.isPresent()
+        && a.get().bits() == b.get().bits()
+        && a.get().group() == b.get().group();
+  }
+
+  private void fewBits(String tensor, int number, Delta.LowRank product, ObjectNode entry) {
+    Delta.Quantised a = QuantisedFactor.storedRight(product.a()).orElseThrow();
+    Delta.Quantised b = QuantisedFactor.storedLeft(product.b()).orElseThrow();
+    entry.put("scale", product.scale()).put("rank", product.rank()).put("bits", a.bits()).put("group", a.group());
+    copy(PatchKeys.part(tensor, number, "lora_A.codes"), a.codes());
+    copy(PatchKeys.part(tensor, number, "lora_A.scales"), a.scales());
+    copy(PatchKeys.part(tensor, number, "lora_B.codes"), b.codes());
+    copy(PatchKeys.part(tensor, number, "lora_B.scales"), b.scales());
+  }
+
   private void quantised(String tensor, int number, Delta.Quantised delta, ObjectNode entry) {
     entry.put("bits", delta.bits()).put("group", delta.group());
     copy(PatchKeys.part(tensor, number, "codes"), delta.codes());
@@ -209,10 +238,14 @@ public final class PatchContents implements ModelVersion {
 
   /** What is computed from itself alone, or on weights at hand, is stored as what comes out. */
   private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
+    if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty() && delta.change() instanceof AdapterChange change) {
+      adapter(change, add(terms, PatchKeys.ADAPTER, factor));
+      return;
+    }
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights, which a patch file cannot hold: "
-              + "save it frozen on its base (--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, which a patch file "
+              + "cannot hold; freeze it on its base");
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
@@ -236,16 +269,31 @@ public final class PatchContents implements ModelVersion {
         });
   }
 
+  /** What the change is computed of, each module of each adapter once. */
+  private void adapter(AdapterChange change, ObjectNode entry) {
+    if (adapters.putIfAbsent(change.config(), adapters.size()) == null) {
+      adapterConfigs.add(change.config().ofChanges());
+    }
+    int number = adapters.get(change.config());
+    withDimensions(entry.put("adapter", number).put("module", change.module()).putArray("weight"), change.weight());
+    ArrayNode parts = entry.putArray("parts");
+    change.parts().forEach((part, stored) -> parts.add(part));
+    change.parts().forEach((part, stored) -> copy(PatchKeys.adapterPart(number, change.module(), part), stored));
+  }
+
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
     return terms.addObject().put("kind", kind).put("factor", factor);
   }
 
   private static ObjectNode withShape(ObjectNode entry, Shape shape) {
-    ArrayNode dimensions = entry.putArray("shape");
+    withDimensions(entry.putArray("shape"), shape);
+    return entry;
+  }
+
+  private static void withDimensions(ArrayNode dimensions, Shape shape) {
     for (long dimension : shape.toArray()) {
       dimensions.add(dimension);
     }
-    return entry;
   }
 
   private void copy(String name, Tensor tensor) {
@@ -319,6 +367,9 @@ public final class PatchContents implements ModelVersion {
     metadata.put(PatchKeys.VERSION, PatchKeys.VERSION_VALUE);
     metadata.put(PatchKeys.RECIPE, patch.recipe());
     metadata.put(PatchKeys.DELTAS, json.writeValueAsString(deltas));
+    if (!adapterConfigs.isEmpty()) {
+      metadata.put(PatchKeys.ADAPTERS, json.writeValueAsString(adapterConfigs));
+    }
     if (patch.base().isPresent()) {
       PatchBase base = survey.fingerprint().map(print -> patch.base().get().with(print)).orElse(patch.base().get());
       metadata.put(PatchKeys.BASE_NAME, base.name());

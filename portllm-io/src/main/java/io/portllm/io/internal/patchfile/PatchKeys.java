@@ -22,10 +22,18 @@ final class PatchKeys {
   static final String BASE_TYING = "portllm.base.tying";
   static final String BASE_TENSORS = "portllm.base.tensors";
 
+  /** The configurations of the adapters that {@link #ADAPTER} changes belong to: a JSON list of objects. */
+  static final String ADAPTERS = "portllm.adapters";
+
   /** Changes stored as they are: part {@code delta}. */
   static final String DENSE = "dense";
   /** A product: parts {@code lora_A} and {@code lora_B}, fields {@code scale} and {@code transposed}. */
   static final String LOW_RANK = "low-rank";
+  /**
+   * A product in few bits: parts {@code lora_A.codes}, {@code lora_A.scales}, {@code lora_B.codes} and {@code lora_B.scales}, fields
+   * {@code scale}, {@code rank}, {@code bits} and {@code group}.
+   */
+  static final String QUANTISED_LOW_RANK = "quantised-low-rank";
   /** Changes of some rows: parts {@code delta} and {@code indices}. */
   static final String ROWS = "rows";
   /** Few bits: parts {@code codes} and {@code scales}, fields {@code bits} and {@code group}. */
@@ -46,7 +54,18 @@ final class PatchKeys {
    */
   static final String EXACT = "exact";
 
+  /**
+   * The change that a module of an adapter makes to weights, whichever these are: fields {@code adapter}, its number in {@link #ADAPTERS},
+   * {@code module}, {@code weight}, the shape of the module's weight, and {@code parts}, what the adapter stores for the module, in tensors
+   * called as {@link #adapterPart} says.
+   */
+  static final String ADAPTER = "adapter";
+
   private PatchKeys() {}
+
+  static String adapterPart(int adapter, String module, String part) {
+    return "portllm.adapters." + adapter + "." + module + "." + part;
+  }
 
   static String part(String tensor, int term, String part) {
     return tensor + "." + term + "." + part;

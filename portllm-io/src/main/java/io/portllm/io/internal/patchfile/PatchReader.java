@@ -16,6 +16,7 @@ import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.Tying;
+import io.portllm.internal.patch.QuantisedFactor;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
@@ -39,6 +40,7 @@ public final class PatchReader {
   private final SafetensorsModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
+  private AdapterTerms adapters;
   private final ConcurrentLinkedQueue<BlockDecoder> decoders = new ConcurrentLinkedQueue<>();
 
   private PatchReader(Path file, SafetensorsModel tensors) {
@@ -68,7 +70,9 @@ public final class PatchReader {
               + PatchKeys.VERSION_VALUE + " is read");
     }
     Map<String, Delta> deltas = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
+    Set<Map.Entry<String, JsonNode>> entries = object(PatchKeys.DELTAS, require(PatchKeys.DELTAS));
+    adapters = adapters(entries);
+    for (Map.Entry<String, JsonNode> entry : entries) {
       try {
         Shape shape = shape(entry.getKey(), entry.getValue().get("shape"));
         Delta delta = delta(entry.getKey(), entry.getValue(), shape);
@@ -89,6 +93,32 @@ public final class PatchReader {
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
+  }
+
+  /** Changes of adapters are made before all others, those of an adapter together. */
+  private AdapterTerms adapters(Set<Map.Entry<String, JsonNode>> entries) throws IOException {
+    JsonNode configs = json(PatchKeys.ADAPTERS, metadata.getOrDefault(PatchKeys.ADAPTERS, "[]"));
+    if (!configs.isArray()) {
+      throw malformed("PF-FORMAT", PatchKeys.ADAPTERS + " is no JSON list");
+    }
+    List<AdapterTerms.Term> terms = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> entry : entries) {
+      for (JsonNode term : entry.getValue().path("terms")) {
+        if (term.path("kind").asText().equals(PatchKeys.ADAPTER)) {
+          terms.add(adapterTerm(entry.getKey(), term, shape(entry.getKey(), entry.getValue().get("shape"))));
+        }
+      }
+    }
+    return AdapterTerms.read(file, tensors, configs, terms, used);
+  }
+
+  private AdapterTerms.Term adapterTerm(String tensor, JsonNode term, Shape shape) throws IOException {
+    int number = (int) Math.min(whole(tensor, term, "adapter"), Integer.MAX_VALUE);
+    List<String> parts = new ArrayList<>();
+    for (JsonNode part : term.path("parts")) {
+      parts.add(part.asText());
+    }
+    return new AdapterTerms.Term(tensor, shape, number, term.path("module").asText(), shape(tensor, term.get("weight")), parts);
   }
 
   private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
@@ -133,17 +163,38 @@ public final class PatchReader {
     return switch (kind) {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
       case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
+      case PatchKeys.QUANTISED_LOW_RANK -> fewBits(tensor, number, term, shape);
       case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
       case PatchKeys.QUANTISED -> quantised(tensor, number, term, shape(tensor, term.get("shape")));
+      case PatchKeys.ADAPTER -> adapters.change(adapterTerm(tensor, term, shape));
       case PatchKeys.SPARSE -> sparse(tensor, number, term, shape(tensor, term.get("shape")));
       default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
     };
   }
 
+  private Delta.LowRank fewBits(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    if (shape.rank() < 2) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + ": factors do not make " + shape);
+    }
+    long rank = whole(tensor, term, "rank");
+    Delta.Quantised a = quantised(tensor, number, "lora_A.", term, Shape.of(rank, shape.columns()));
+    Delta.Quantised b = quantised(tensor, number, "lora_B.", term, Shape.of(rank, shape.rows()));
+    return new Delta.LowRank(
+        QuantisedFactor.left(PatchKeys.part(tensor, number, "lora_B"), b),
+        QuantisedFactor.right(PatchKeys.part(tensor, number, "lora_A"), a),
+        number(tensor, term, "scale"),
+        false,
+        shape);
+  }
+
   private Delta.Quantised quantised(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    return quantised(tensor, number, "", term, shape);
+  }
+
+  private Delta.Quantised quantised(String tensor, int number, String prefix, JsonNode term, Shape shape) throws IOException {
     return new Delta.Quantised(
-        part(tensor, number, "codes"),
-        part(tensor, number, "scales"),
+        part(tensor, number, prefix + "codes"),
+        part(tensor, number, prefix + "scales"),
         Math.toIntExact(Math.min(whole(tensor, term, "bits"), Integer.MAX_VALUE)),
         whole(tensor, term, "group"),
         shape);
@@ -359,6 +410,14 @@ public final class PatchReader {
   }
 
   private Set<Map.Entry<String, JsonNode>> object(String key, String text) throws IOException {
+    JsonNode root = json(key, text);
+    if (!root.isObject()) {
+      throw malformed("PF-FORMAT", key + " is no JSON object");
+    }
+    return root.properties();
+  }
+
+  private JsonNode json(String key, String text) throws IOException {
     // The text is as long as the header at most, which was checked; inside it, names are as long as they like.
     StreamReadConstraints constraints =
         StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(Integer.MAX_VALUE).maxStringLength(Integer.MAX_VALUE).build();
@@ -367,11 +426,7 @@ public final class PatchReader {
                 JsonFactory.builder().streamReadConstraints(constraints).enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     try {
-      JsonNode root = mapper.readTree(text);
-      if (!root.isObject()) {
-        throw malformed("PF-FORMAT", key + " is no JSON object");
-      }
-      return root.properties();
+      return mapper.readTree(text);
     } catch (JsonProcessingException e) {
       throw malformed("PF-FORMAT", key + " is not JSON: " + Names.quote(e.getOriginalMessage()));
     }
