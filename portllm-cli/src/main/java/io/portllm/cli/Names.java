@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.Delta;
 import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.Stacks;
 import java.util.stream.Collectors;
 
 /** Names from files and kinds of changes, made for the terminal. */
@@ -32,7 +33,7 @@ final class Names {
       String values = sparse.values() instanceof Delta.Quantised few ? " in " + kind(few) : "";
       return sparse.values().shape().elements() + " weights" + values;
     } else if (delta instanceof Delta.Computed) {
-      return "computed";
+      return Stacks.stack(delta).map(stack -> Stacks.count(stack.shape()) + " products").orElse("computed");
     } else if (delta instanceof Delta.Exact) {
       return "exact";
     } else if (delta instanceof Delta.Unchanged) {

@@ -18,6 +18,8 @@ import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.GatheredRows;
 import io.portllm.internal.patch.OneTensor;
 import io.portllm.internal.patch.RowEvaluator;
+import io.portllm.internal.patch.StackedFactors;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.run.Parallel;
 import io.portllm.internal.run.Progress;
@@ -44,9 +46,10 @@ import java.util.function.BooleanSupplier;
  * System.out.println(extract.relativeError());
  * }
  *
- * <p>Factors get every matrix, and every convolution's weight seen as out × rest. Kept as they are: embeddings and heads, of which only the
- * changed rows are kept where these are a quarter at most; vectors; parameters of three and more dimensions that are no convolution, such
- * as stacked experts; replaced weights; and changes that are factors of no greater rank already. A tensor that did not change is left out.
+ * <p>Factors get every matrix, every convolution's weight seen as out × rest, and each matrix of a stack for itself, such as fused experts: a
+ * parameter of three and more dimensions that is not called weight. A rule of energy that would keep one matrix of a stack whole keeps all of
+ * it. Kept as they are: embeddings and heads, of which only the changed rows are kept where these are a quarter at most; vectors; replaced
+ * weights; and changes that are factors of no greater rank already. A tensor that did not change is left out.
  *
  * <p>A change that is a sum of low-rank products, such as adapters that were merged by {@link io.portllm.merge.MergeMethod.Sum}, is
  * recompressed: QR decompositions of the stacked factors (FLoRA, arXiv 2409.05976) and the singular values of the small matrix between
@@ -202,7 +205,10 @@ public final class LowRankExtraction {
       }
       Optional<StackedProduct> product = StackedProduct.of(delta);
       if (product.isPresent()) {
-        return recompress(product.get(), delta.shape());
+        return recompress(product.get(), delta.shape(), true);
+      }
+      if (Stacks.isStack(name, delta.shape()) && delta.shape().elements() > 0) {
+        return stack(delta.shape());
       }
       RowEvaluator rows = new RowEvaluator(delta);
       if (!isMatrix(rows.shape()) || rows.shape().elements() == 0) {
@@ -211,15 +217,73 @@ public final class LowRankExtraction {
       return reduce(new Matrix(rows, cancelled), rows.shape());
     }
 
-    private Result recompress(StackedProduct product, Shape shape) {
-      if (rule.energy().isEmpty() && product.rank() <= rule.most()) {
+    /** Each matrix of a stack for itself; all of them or none get factors. */
+    private Result stack(Shape shape) throws IOException {
+      Optional<List<Delta>> products = Stacks.products(delta);
+      Shape matrix = Stacks.matrix(shape);
+      List<Delta.LowRank> factors = new ArrayList<>();
+      double norms = 0;
+      double errors = 0;
+      long stored = 0;
+      boolean fits = true;
+      for (int i = 0; i < Stacks.count(shape); i++) {
+        Optional<StackedProduct> product = products.isPresent() ? StackedProduct.of(products.get().get(i)) : Optional.empty();
+        Result found =
+            product.isPresent()
+                ? new Worker(name, products.get().get(i), mayHaveRows).recompress(product.get(), matrix, false)
+                : reduce(new Matrix(RowEvaluator.ofMatrix(delta, i), cancelled), matrix);
+        norms += found.report().norm() * found.report().norm();
+        errors += found.report().error() * found.report().error();
+        stored += found.report().stored();
+        Optional<Delta.LowRank> one = found.delta().isEmpty() ? Optional.of(nothing(matrix)) : oneProduct(found.delta().get());
+        fits &= one.isPresent();
+        one.ifPresent(factors::add);
+      }
+      if (nonFinite > 0 || norms == 0) {
+        return unchanged();
+      }
+      if (!fits) {
+        return result(delta, Form.WHOLE, 0, shape.elements(), Math.sqrt(norms), 0);
+      }
+      int rank = factors.stream().mapToInt(Delta.LowRank::rank).max().orElse(0);
+      Delta stacked = new Delta.Computed(new StackedFactors(shape, factors), Optional.empty());
+      return result(stacked, Form.FACTORS, rank, stored, Math.sqrt(norms), Math.sqrt(errors));
+    }
+
+    /** A change as a single product with a factor of 1, if it is one or a sum of one. */
+    private Optional<Delta.LowRank> oneProduct(Delta change) {
+      List<Delta.Term> terms = Terms.of(change);
+      if (terms.size() > 1 || !(terms.get(0).delta() instanceof Delta.LowRank product)) {
+        return Optional.empty();
+      }
+      double scale = terms.get(0).factor() * product.scale();
+      return Optional.of(new Delta.LowRank(product.b(), product.a(), scale, product.transposed(), product.shape()));
+    }
+
+    private Delta.LowRank nothing(Shape matrix) {
+      return new Delta.LowRank(
+          OneTensor.of(name + ".lora_B", Shape.of(matrix.rows(), 0), new float[0]),
+          OneTensor.of(name + ".lora_A", Shape.of(0, matrix.columns()), new float[0]),
+          1,
+          false,
+          matrix);
+    }
+
+    /**
+     * Factors in place of a sum of products.
+     *
+     * @param maySum whether several products may stay that many, if the rule leaves nothing out
+     */
+    private Result recompress(StackedProduct product, Shape shape, boolean maySum) {
+      boolean mayStay = maySum || Terms.of(delta).size() == 1;
+      if (mayStay && rule.energy().isEmpty() && product.rank() <= rule.most()) {
         return asTheyAre(product, shape, product.norm());
       }
       Approximation found = product.approximate(rule);
       if (found.norm() == 0) {
         return unchanged();
       }
-      if (found.rank() >= product.rank()) {
+      if (mayStay && found.rank() >= product.rank()) {
         return asTheyAre(product, shape, found.norm());
       }
       return factors(found, shape, product.errorOf(found));
@@ -236,8 +300,8 @@ public final class LowRankExtraction {
 
     private Result reduce(Matrix matrix, Shape shape) throws IOException {
       Approximation found = Approximation.of(matrix, rule);
-      nonFinite = found.nonFinite();
-      if (nonFinite > 0 || found.norm() == 0) {
+      nonFinite += found.nonFinite();
+      if (found.nonFinite() > 0 || found.norm() == 0) {
         return unchanged();
       }
       if (!found.fits()) {

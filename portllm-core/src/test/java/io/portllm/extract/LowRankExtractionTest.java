@@ -18,6 +18,7 @@ import io.portllm.RowChange;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.extract.TensorExtract.Form;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.testing.MemoryModel;
 import java.io.IOException;
 import java.util.Arrays;
@@ -202,10 +203,9 @@ class LowRankExtractionTest {
   }
 
   @Test
-  void vectorsEmbeddingsAndStackedExpertsAreKeptWhole() throws IOException {
+  void vectorsAndEmbeddingsAreKeptWhole() throws IOException {
     Map<String, Shape> shapes =
-        Map.of("model.norm.weight", Shape.of(40), "model.embed_tokens.weight", Shape.of(40, 30), "lm_head.weight", Shape.of(40, 30),
-            "model.experts.gate_up_proj", Shape.of(4, 30, 20));
+        Map.of("model.norm.weight", Shape.of(40), "model.embed_tokens.weight", Shape.of(40, 30), "lm_head.weight", Shape.of(40, 30));
     for (Map.Entry<String, Shape> entry : shapes.entrySet()) {
       Delta delta = new Delta.Dense(MemoryModel.random(DType.F32, entry.getValue(), 1, 2));
       Extract extract = LowRankExtraction.by(RankRule.rank(2)).of(patch(entry.getKey(), delta));
@@ -213,6 +213,63 @@ class LowRankExtractionTest {
       assertEquals(Form.WHOLE, only(extract).form());
       assertTrue(only(extract).norm() > 0);
     }
+  }
+
+  private static final String EXPERTS = "model.layers.0.mlp.experts.gate_up_proj";
+
+  /** Matrices of ranks 1, 3 and 0 in a stack. */
+  private static double[] experts() {
+    double[] all = new double[3 * 30 * 20];
+    System.arraycopy(withSingularValues(30, 20, 5), 0, all, 0, 600);
+    System.arraycopy(withSingularValues(30, 20, 4, 2, 1), 0, all, 600, 600);
+    return all;
+  }
+
+  @Test
+  void eachMatrixOfAStackGetsFactorsOfItsOwn() throws IOException {
+    Shape shape = Shape.of(3, 30, 20);
+    Patch patch = dense(EXPERTS, shape, experts());
+    Extract whole = LowRankExtraction.by(RankRule.rank(4)).of(patch);
+    Stacks.OfProducts stack = Stacks.stack(whole.patch().deltas().get(EXPERTS)).orElseThrow();
+    assertEquals(List.of(1, 3, 0), List.of(stack.product(0).rank(), stack.product(1).rank(), stack.product(2).rank()));
+    assertEquals(3, only(whole).rank());
+    assertEquals(4 * 50, only(whole).stored());
+    assertTrue(whole.relativeError() < 1e-6);
+    assertArrayEquals(experts(), values(whole.patch(), shape), 1e-5);
+
+    Extract cut = LowRankExtraction.by(RankRule.rank(1)).of(patch);
+    assertEquals(Math.sqrt(5), only(cut).error(), 1e-5);
+    assertEquals(Math.sqrt(25 + 21), only(cut).norm(), 1e-5);
+    // The factors of a stack are recompressed as those of a matrix are.
+    Extract again = LowRankExtraction.by(RankRule.rank(2)).of(whole.patch().plus(whole.patch().scaledBy(0.5)));
+    assertEquals(1.5, only(again).error(), 1e-5);
+    assertEquals(2, only(again).rank());
+    assertEquals(Form.UNCHANGED, only(LowRankExtraction.by(RankRule.rank(1)).of(dense(EXPERTS, shape, new double[1800]))).form());
+  }
+
+  @Test
+  void aStackOfWhichOneMatrixWouldNotShrinkIsKeptWhole() throws IOException {
+    Shape shape = Shape.of(3, 30, 20);
+    double[] values = experts();
+    Random random = new Random(1);
+    for (int i = 1200; i < 1800; i++) {
+      values[i] = random.nextGaussian();
+    }
+    Patch patch = dense(EXPERTS, shape, values);
+    Extract extract = LowRankExtraction.by(RankRule.energy(0.999)).of(patch);
+    assertEquals(Form.WHOLE, only(extract).form());
+    assertSame(patch.deltas().get(EXPERTS), extract.patch().deltas().get(EXPERTS));
+    assertEquals(norm(values), only(extract).norm(), 1e-4);
+  }
+
+  @Test
+  void nanInAStackIsCountedOverAllItsMatrices() {
+    double[] values = experts();
+    values[3] = Double.NaN;
+    values[1300] = Double.POSITIVE_INFINITY;
+    Patch patch = dense(EXPERTS, Shape.of(3, 30, 20), values);
+    String message = assertThrows(IncompatibleModelException.class, () -> LowRankExtraction.by(RankRule.rank(2)).of(patch)).getMessage();
+    assertTrue(message.contains("2 of its 1800 changes are NaN or infinite"), message);
   }
 
   @Test

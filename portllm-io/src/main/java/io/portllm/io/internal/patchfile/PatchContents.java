@@ -17,6 +17,7 @@ import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
 import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
@@ -37,6 +38,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /** A patch as the tensors and metadata of its file; values are computed as they are read. */
 public final class PatchContents implements ModelVersion {
@@ -247,6 +249,11 @@ public final class PatchContents implements ModelVersion {
           "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, which a patch file "
               + "cannot hold; freeze it on its base");
     }
+    Optional<List<Delta.LowRank>> products = Stacks.stack(delta).map(PatchContents::productsOf).filter(PatchContents::areAlike);
+    if (products.isPresent()) {
+      stack(tensor, number, products.get(), add(terms, PatchKeys.LOW_RANK_STACK, factor));
+      return;
+    }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
     long columns = delta.change().rowLength();
@@ -267,6 +274,32 @@ public final class PatchContents implements ModelVersion {
             first += count;
           }
         });
+  }
+
+  private static List<Delta.LowRank> productsOf(Stacks.OfProducts stack) {
+    return IntStream.range(0, Stacks.count(stack.shape())).mapToObj(stack::product).toList();
+  }
+
+  /** Whether products differ in nothing but their rank and their numbers, and so can be stored as one. */
+  private static boolean areAlike(List<Delta.LowRank> products) {
+    return products.stream()
+            .map(product -> List.of(product.scale(), product.transposed(), product.a().info().dtype(), product.b().info().dtype()))
+            .distinct()
+            .count()
+        == 1;
+  }
+
+  /** The factors of all matrices one after the other, A's rows in one matrix, B's numbers in one list. */
+  private void stack(String tensor, int number, List<Delta.LowRank> products, ObjectNode entry) {
+    Delta.LowRank first = products.get(0);
+    entry.put("scale", first.scale()).put("transposed", first.transposed());
+    ArrayNode ranks = entry.putArray("ranks");
+    products.forEach(product -> ranks.add(product.rank()));
+    Tensor a = JoinedTensors.of("lora_A", products.stream().map(Delta.LowRank::a).toList());
+    Tensor b = JoinedTensors.of("lora_B", products.stream().map(Delta.LowRank::b).toList());
+    long columns = first.a().info().shape().columns();
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_A"), a.info().dtype(), Shape.of(a.info().elements() / columns, columns)), a::read);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_B"), b.info().dtype(), b.info().shape()), b::read);
   }
 
   /** What the change is computed of, each module of each adapter once. */

@@ -34,6 +34,11 @@ final class PatchKeys {
    * {@code scale}, {@code rank}, {@code bits} and {@code group}.
    */
   static final String QUANTISED_LOW_RANK = "quantised-low-rank";
+  /**
+   * A product for each matrix of a stack: parts {@code lora_A}, a row for each rank of each matrix, and {@code lora_B}, a list of the
+   * matrices' factors, fields {@code scale}, {@code transposed} and {@code ranks}.
+   */
+  static final String LOW_RANK_STACK = "low-rank-stack";
   /** Changes of some rows: parts {@code delta} and {@code indices}. */
   static final String ROWS = "rows";
   /** Few bits: parts {@code codes} and {@code scales}, fields {@code bits} and {@code group}. */

@@ -17,6 +17,8 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.StackedFactors;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
@@ -164,6 +166,7 @@ public final class PatchReader {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
       case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
       case PatchKeys.QUANTISED_LOW_RANK -> fewBits(tensor, number, term, shape);
+      case PatchKeys.LOW_RANK_STACK -> stack(tensor, number, term, shape);
       case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
       case PatchKeys.QUANTISED -> quantised(tensor, number, term, shape(tensor, term.get("shape")));
       case PatchKeys.ADAPTER -> adapters.change(adapterTerm(tensor, term, shape));
@@ -239,10 +242,7 @@ public final class PatchReader {
   }
 
   private Delta product(String tensor, int number, JsonNode term, Shape shape) throws IOException {
-    JsonNode transposed = term.get("transposed");
-    if (transposed == null || !transposed.isBoolean()) {
-      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
-    }
+    boolean transposed = isTransposed(tensor, term);
     Tensor b = part(tensor, number, "lora_B");
     Tensor a = part(tensor, number, "lora_A");
     if (shape.rank() < 2 || a.info().shape().rank() < 2 || b.info().shape().rank() < 2) {
@@ -251,8 +251,48 @@ public final class PatchReader {
           "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape);
     }
     // Beside other changes, a product may have fewer rows than the tensor.
-    long rows = transposed.booleanValue() ? a.info().shape().columns() : b.info().shape().rows();
-    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed.booleanValue(), shape.withRows(rows));
+    long rows = transposed ? a.info().shape().columns() : b.info().shape().rows();
+    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed, shape.withRows(rows));
+  }
+
+  private boolean isTransposed(String tensor, JsonNode term) throws IOException {
+    JsonNode transposed = term.get("transposed");
+    if (transposed == null || !transposed.isBoolean()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
+    }
+    return transposed.booleanValue();
+  }
+
+  private Delta.Computed stack(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    JsonNode ranks = term.path("ranks");
+    if (shape.rank() < 3 || !ranks.isArray() || ranks.size() != Stacks.count(shape)) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " needs ranks for each matrix of the stack " + shape);
+    }
+    boolean transposed = isTransposed(tensor, term);
+    double scale = number(tensor, term, "scale");
+    Shape matrix = Stacks.matrix(shape);
+    long out = transposed ? matrix.columns() : matrix.rows();
+    long in = transposed ? matrix.rows() : matrix.columns();
+    Tensor a = part(tensor, number, "lora_A");
+    Tensor b = part(tensor, number, "lora_B");
+    List<Delta.LowRank> products = new ArrayList<>();
+    long before = 0;
+    for (JsonNode rank : ranks) {
+      if (!rank.isIntegralNumber() || !rank.canConvertToInt() || rank.intValue() < 0) {
+        throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " has a rank " + Names.quote(rank.toString()));
+      }
+      Tensor one = TensorSlice.of(b, before * out, Shape.of(out, rank.intValue()));
+      Tensor other = TensorSlice.of(a, before * in, Shape.of(rank.intValue(), in));
+      products.add(new Delta.LowRank(one, other, scale, transposed, matrix));
+      before += rank.intValue();
+    }
+    if (!a.info().shape().equals(Shape.of(before, in)) || !b.info().shape().equals(Shape.of(Math.multiplyExact(before, out)))) {
+      throw malformed(
+          "PF-SHAPE",
+          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape + " by " + before
+              + " ranks");
+    }
+    return new Delta.Computed(new StackedFactors(shape, products), Optional.empty());
   }
 
   private EncodedChange exact(String tensor, JsonNode term) throws IOException {
