@@ -39,10 +39,11 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
   }
 
   /**
-   * Reads bytes of a tensor (little-endian elements in C order) until {@code destination} is full.
+   * Reads bytes of a tensor (little-endian elements or blocks in C order) until {@code destination} is full.
    *
    * @param tensor one of {@link #tensors}
-   * @param offset the first byte, counted from the start of the tensor; a multiple of the element size
+   * @param offset the first byte, counted from the start of the tensor; a multiple of the element size, or any if elements have none
+   *     of their own in bytes, as those of quantised types
    * @param destination filled from its position to its limit
    * @throws IllegalArgumentException if the range does not lie within the tensor
    * @throws IllegalStateException if this version was closed

@@ -37,7 +37,7 @@ final class ApplyCommand implements Callable<Integer> {
       description = "The model that the adapter was trained on. With it, modules that the adapter stores whole count as their difference from the base's.")
   private Path base;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;

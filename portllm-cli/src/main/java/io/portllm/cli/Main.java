@@ -29,7 +29,7 @@ import picocli.CommandLine.Command;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Models are folders as Hugging Face writes them, or single .safetensors files.",
+      "Models are folders as Hugging Face writes them, or single .safetensors or .gguf files.",
       "Exit codes: 0 done, 1 refused or failed (one line on standard error says why), 2 wrong usage."
     })
 public final class Main {

@@ -24,7 +24,7 @@ final class PortCommand implements Callable<Integer> {
   @Option(names = "--onto", required = true, paramLabel = "N", description = "The new base.")
   private Path onto;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;

@@ -179,11 +179,11 @@ public final class PatchedModel implements DerivedModel {
   }
 
   private Rounding readExactly(TensorInfo tensor, Delta.Exact delta, long offset, ByteBuffer destination) throws IOException {
-    int bits = tensor.dtype().bits();
-    if (bits % 8 == 0) {
-      requireWholeElements(bits / 8, offset, destination);
+    DType type = tensor.dtype();
+    if (type.blockElements() == 1) {
+      requireWholeElements(type.bytes(), offset, destination);
     }
-    long elements = destination.remaining() * 8L / bits;
+    long elements = (long) destination.remaining() * type.blockElements() / type.blockBytes();
     delta.change().read(newBase.tensor(tensor.name()), offset, destination);
     return new Rounding(elements, 0, 0, 0);
   }

@@ -325,15 +325,24 @@ public final class PatchReader {
     }
     DType type =
         DType.named(node.path(0).asText()).orElseThrow(() -> malformed("PF-EXACT", "tensor " + Names.quote(tensor) + " has no known type"));
-    TensorInfo info = new TensorInfo(tensor, type, shape(tensor, node.get(1)));
+    TensorInfo info = info("PF-EXACT", tensor, type, node.get(1));
     try {
-      if (Math.multiplyExact(info.elements(), (long) type.bits()) % 8 == 0 && ExactPayload.blocks(info) >= 0) {
+      if (info.elements() % type.blockElements() == 0 && ExactPayload.blocks(info) >= 0) {
         return Optional.of(new EncodedChange.Side(info, digest(node.path(2).asText())));
       }
     } catch (ArithmeticException e) {
       throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " is too large");
     }
     throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " fills no whole bytes");
+  }
+
+  private TensorInfo info(String rule, String tensor, DType type, JsonNode shape) throws IOException {
+    Shape dimensions = shape(tensor, shape);
+    try {
+      return new TensorInfo(tensor, type, dimensions);
+    } catch (IllegalArgumentException e) {
+      throw malformed(rule, "tensor " + Names.quote(tensor) + ": " + e.getMessage());
+    }
   }
 
   private EncodedChange.Payload payload(String tensor, String part, TensorInfo info, JsonNode term) throws IOException {
@@ -385,7 +394,7 @@ public final class PatchReader {
       DType type =
           DType.named(entry.getValue().path(0).asText())
               .orElseThrow(() -> malformed("PF-BASE", "tensor " + Names.quote(name) + " of the base has no known type"));
-      infos.add(new TensorInfo(name, type, shape(name, entry.getValue().get(1))));
+      infos.add(info("PF-BASE", name, type, entry.getValue().get(1)));
       if (entry.getValue().has(2)) {
         digests.put(name, digest(entry.getValue().get(2).asText()));
       }

@@ -1,9 +1,8 @@
-package io.portllm.io.internal.safetensors;
+package io.portllm.io.internal.files;
 
 import io.portllm.SideFile;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
-import io.portllm.io.internal.files.Paths;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.DirectoryIteratorException;
@@ -23,21 +22,21 @@ import java.util.List;
  * {@code models--X/snapshots/REVISION/NAME -> ../../blobs/HASH}: in such a folder links may lead to the same repository's
  * {@code blobs} too. Every other link is refused: a model from elsewhere could make any file of the machine part of the output.
  */
-final class ModelFolder {
+public final class ModelFolder {
   private final Path folder;
   private final Path real;
 
-  ModelFolder(Path folder) throws IOException {
+  public ModelFolder(Path folder) throws IOException {
     this.folder = folder;
     this.real = folder.toRealPath();
   }
 
-  Path path() {
+  public Path path() {
     return folder;
   }
 
   /** Whether the folder has an entry of this name, of whatever kind. */
-  boolean has(String name) {
+  public boolean has(String name) {
     return Files.exists(folder.resolve(name), LinkOption.NOFOLLOW_LINKS);
   }
 
@@ -47,7 +46,7 @@ final class ModelFolder {
    * @param name a path within the folder with {@code /} between the parts
    * @throws MalformedModelException if there is none (IX-FILE), or it is a link out of the folder (IX-PATH)
    */
-  Path file(String name) throws IOException {
+  public Path file(String name) throws IOException {
     Path file;
     try {
       file = folder.resolve(name);
@@ -83,7 +82,7 @@ final class ModelFolder {
   }
 
   /** The names of the files and links directly in the folder that end like this, sorted. */
-  List<String> namesEndingWith(String ending) throws IOException {
+  public List<String> namesEndingWith(String ending) throws IOException {
     List<String> names = new ArrayList<>();
     for (Path entry : entries(folder)) {
       if (entry.getFileName().toString().endsWith(ending) && !Files.isDirectory(entry)) {
@@ -98,7 +97,7 @@ final class ModelFolder {
    *
    * @throws MalformedModelException if one is a link that is not followed
    */
-  List<SideFile> sideFiles() throws IOException {
+  public List<SideFile> sideFiles() throws IOException {
     List<SideFile> files = new ArrayList<>();
     for (Path entry : entries(folder)) {
       String name = entry.getFileName().toString();

@@ -1,19 +1,18 @@
-package io.portllm.io.internal.safetensors;
+package io.portllm.io.internal.files;
 
-import io.portllm.io.internal.files.SourceFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 
 /** Other files that are found under the name of a weight file. */
-final class Lookalike {
+public final class Lookalike {
   private static final int LONGEST_MAGIC = 64;
 
   private Lookalike() {}
 
   /** What the file looks like, as the end of a message; empty if unknown. */
-  static String hint(SourceFile file) throws IOException {
+  public static String hint(SourceFile file) throws IOException {
     byte[] start = new byte[(int) Math.min(LONGEST_MAGIC, file.size())];
     file.readFully(0, ByteBuffer.wrap(start));
     String text = new String(start, StandardCharsets.ISO_8859_1);
