@@ -115,6 +115,16 @@ class MergeGoldenTest {
     assertGolden(SHARED, "ties_paper_global-d0.3", ONES, new MergeMethod.Ties(0.3));
   }
 
+  /** mergekit's linear merge of three models with weights of 1, 1 and -1 is a port. */
+  @Test
+  void aPortIsMergekitsSumOfModels() throws IOException {
+    assumeTrue(Files.isDirectory(SHARED), "the shared goldens are not here");
+    try (Family family = Family.open(SHARED);
+        ModelVersion expected = Checkpoints.open(SHARED.resolve("expected/linear-port-ft3_plus_ft1_minus_base.safetensors"))) {
+      assertClose(expected, family.patches().get(0).applyTo(family.tuned().get(2)));
+    }
+  }
+
   @Test
   void aSavedMergeIsTheGolden() throws IOException {
     Path folder = Goldens.path("merges");
