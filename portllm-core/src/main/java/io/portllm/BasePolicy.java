@@ -1,8 +1,8 @@
 package io.portllm;
 
 /**
- * How a change is ported that depends on the weights it is made to, such as DoRA's or OFT's. On the base that an adapter was trained on, both
- * give the same weights up to rounding.
+ * How a change is ported that depends on the weights it is made to, such as DoRA's or OFT's. On the base that an adapter was trained on,
+ * both give the same weights up to rounding.
  */
 public enum BasePolicy {
   /**

@@ -44,14 +44,16 @@ final class CompressOptions {
   @Option(
       names = "--group",
       paramLabel = "G",
-      description = "With --bits and --bands: how many neighbours share a scale, a multiple of 8, or row or matrix. Default: 128; matrix for 1 bit.")
+      description =
+          "With --bits and --bands: how many neighbours share a scale, a multiple of 8, or row or matrix. Default: 128; matrix for 1 bit.")
   private String group;
 
   @Option(
       names = "--compress",
       paramLabel = "GLOB",
       arity = "1..*",
-      description = "Compress the tensors whose name matches. Default: all of two dimensions; with 1 bit and --bands, no embeddings and heads.")
+      description =
+          "Compress the tensors whose name matches. Default: all of two dimensions; with 1 bit and --bands, no embeddings and heads.")
   private List<String> compress = new ArrayList<>();
 
   /** Whether a smaller patch is asked for. */
@@ -89,7 +91,8 @@ final class CompressOptions {
     }
     try {
       if (!bands.isEmpty()) {
-        return Optional.of(new Compression.Bands(bands.stream().map(CompressOptions::band).toList(), groupOr(Compression.Bits.DEFAULT_GROUP)));
+        List<Compression.Band> wanted = bands.stream().map(CompressOptions::band).toList();
+        return Optional.of(new Compression.Bands(wanted, groupOr(Compression.Bits.DEFAULT_GROUP)));
       }
       Optional<Compression.Bits> few = Optional.ofNullable(bits).map(this::fewBits);
       return density == null ? few.map(Compression.class::cast) : Optional.of(new Compression.Density(density, rescale, few));

@@ -66,7 +66,8 @@ class MergeCommandTest {
   @ParameterizedTest
   @ValueSource(strings = {
     "sum", "linear", "slerp", "slerp --by-row", "model-stock", "model-stock --by-row",
-    "ties --density 0.2", "ties --density 0.2 --per-tensor", "ties --density 0.2 --per-tensor --by-count", "dare --density 0.5 --seed 1 --rank 4",
+    "ties --density 0.2", "ties --density 0.2 --per-tensor", "ties --density 0.2 --per-tensor --by-count",
+    "dare --density 0.5 --seed 1 --rank 4",
     "dare --density 0.5 --seed 1", "dare-ties --density 0.5 --seed 1", "della --density 0.5 --seed 1 --window 0.2",
     "breadcrumbs --density 0.9 --gamma 0.05", "sce --density 0.5"
   })

@@ -22,11 +22,11 @@ public sealed interface Compression {
   /**
    * A few bits for each weight and scales that neighbours share.
    *
-   * <p>Of 8 and 4 bits, {@code scale = max|Δ| / 127} (or 7) and {@code code = round(Δ / scale)}, both in float32. Of 3 and 2 bits, codes are
-   * the odd numbers up to 7 and 3, {@code code = 2·⌊Δ / (2·scale)⌋ + 1} within these, and the scale is {@code Σ Δ·code / Σ code²} of the codes
-   * by the scale before, {@value #ITERATIONS} times, first the best one of a normal distribution of this mean|Δ| (Max, 1960; Lloyd, 1982).
-   * Of 1 bit, {@code scale = mean|Δ|}, summed in float64, and the code is the sign, negative for 0: BitDelta (arXiv 2402.10193) before
-   * its scales are tuned.
+   * <p>Of 8 and 4 bits, {@code scale = max|Δ| / 127} (or 7) and {@code code = round(Δ / scale)}, both in float32. Of 3 and 2 bits, codes
+   * are the odd numbers up to 7 and 3, {@code code = 2·⌊Δ / (2·scale)⌋ + 1} within these, and the scale is {@code Σ Δ·code / Σ code²} of
+   * the codes by the scale before, {@value #ITERATIONS} times, first the best one of a normal distribution of this mean|Δ| (Max, 1960;
+   * Lloyd, 1982). Of 1 bit, {@code scale = mean|Δ|}, summed in float64, and the code is the sign, negative for 0: BitDelta (arXiv
+   * 2402.10193) before its scales are tuned.
    *
    * @param bits 8, 4, 3, 2 or 1
    * @param group how many neighbours within a row share a scale, a multiple of 8; {@link #ROW} or {@link #MATRIX}

@@ -34,8 +34,8 @@ public final class Compressor {
 
   /**
    * Compresses the changes of tensors of two and more dimensions in this way, on the calling thread, and keeps others whole: norms and
-   * biases are small and sensitive. With 1 bit and in bands it keeps embeddings and heads whole too, as BitDelta does, and in any case changes that
-   * are stored in less than their tensor's size already: low rank, rows, quantised and sparse.
+   * biases are small and sensitive. With 1 bit and in bands it keeps embeddings and heads whole too, as BitDelta does, and in any case
+   * changes that are stored in less than their tensor's size already: low rank, rows, quantised and sparse.
    */
   public static Compressor of(Compression compression) {
     return new Compressor(compression, ImmutableList.of(), Runnable::run, ProgressListener.NONE);

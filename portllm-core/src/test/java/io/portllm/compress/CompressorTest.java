@@ -220,7 +220,8 @@ class CompressorTest {
   static Stream<Compression> compressions() {
     return Stream.of(
         Bits.of(8), Bits.of(4), Bits.of(3), new Bits(2, Bits.MATRIX), Bits.of(1), new Bits(1, Bits.ROW),
-        Bands.of(new Band(2, 8), new Band(5, 3), new Band(11, 2)), new Bands(List.of(new Band(3, 4), new Band(60, 1)), Bits.ROW), new Bits(8, Bits.MATRIX), Density.of(0.03), Density.of(0.4),
+        Bands.of(new Band(2, 8), new Band(5, 3), new Band(11, 2)), new Bands(List.of(new Band(3, 4), new Band(60, 1)), Bits.ROW),
+        new Bits(8, Bits.MATRIX), Density.of(0.03), Density.of(0.4),
         new Density(0.1, true, Optional.of(Bits.of(4))),
         new Density(0.05, false, Optional.of(Bits.of(1))));
   }

@@ -318,8 +318,8 @@ class LowRankExtractionTest {
 
   private static Delta.LowRank product(DType type, long out, long rank, long in, double scale, boolean transposed, Shape shape, int seed) {
     return new Delta.LowRank(
-        MemoryModel.random(type, Shape.of(out, rank), 1, seed), MemoryModel.random(type, Shape.of(rank, in), 1, seed + 1), scale, transposed,
-        shape);
+        MemoryModel.random(type, Shape.of(out, rank), 1, seed), MemoryModel.random(type, Shape.of(rank, in), 1, seed + 1), scale,
+        transposed, shape);
   }
 
   private static Delta.Dense asDense(Delta delta) throws IOException {
@@ -332,7 +332,8 @@ class LowRankExtractionTest {
     Shape shape = Shape.of(rows, columns);
     Delta.Sum stack = stacked(shape, type);
     Delta.Dense dense = asDense(stack);
-    for (RankRule rule : List.of(RankRule.rank(1), RankRule.rank(5), RankRule.rank(12), RankRule.energy(0.9), RankRule.energy(0.3).upTo(1))) {
+    for (RankRule rule :
+        List.of(RankRule.rank(1), RankRule.rank(5), RankRule.rank(12), RankRule.energy(0.9), RankRule.energy(0.3).upTo(1))) {
       TensorExtract found = only(LowRankExtraction.by(rule).of(patch(NAME, stack)));
       TensorExtract expected = only(LowRankExtraction.by(rule).of(patch(NAME, dense)));
       if (expected.form() == Form.FACTORS) {
@@ -407,7 +408,9 @@ class LowRankExtractionTest {
   void factorsOfNanAreRefusedAsTheirProductIs() {
     Delta.LowRank factors =
         new Delta.LowRank(
-            MemoryModel.tensor(DType.F32, Shape.of(2, 2), 1, 2, Double.NaN, 4), MemoryModel.tensor(DType.F32, Shape.of(2, 3), 1, 2, 3, 4, 5, 6), 1,
+            MemoryModel.tensor(DType.F32, Shape.of(2, 2), 1, 2, Double.NaN, 4),
+            MemoryModel.tensor(DType.F32, Shape.of(2, 3), 1, 2, 3, 4, 5, 6),
+            1,
             false, Shape.of(2, 3));
     String message =
         assertThrows(IncompatibleModelException.class, () -> LowRankExtraction.by(RankRule.rank(1)).of(patch(NAME, factors))).getMessage();

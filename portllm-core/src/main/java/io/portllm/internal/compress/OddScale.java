@@ -6,11 +6,13 @@ import io.portllm.internal.merge.Elements;
 import java.io.IOException;
 
 /**
- * Scales of codes that are odd numbers. Starts with the best scale of a normal distribution, and improves it for the values at hand: codes by
- * the scale, then the scale by least squares from the codes (Lloyd, 1982).
+ * Scales of codes that are odd numbers. Starts with the best scale of a normal distribution, and improves it for the values at hand: codes
+ * by the scale, then the scale by least squares from the codes (Lloyd, 1982).
  */
 final class OddScale {
-  /** Half the best step of a uniform quantiser of a normal distribution (Max, 1960), 0.5860 and 0.9957 σ, by its mean magnitude, √(2/π) σ. */
+  /**
+   * Half the best step of a uniform quantiser of a normal distribution (Max, 1960), 0.5860 and 0.9957 σ, by its mean magnitude, √(2/π) σ.
+   */
   private static final double OF_THREE_BITS = 0.36722;
 
   private static final double OF_TWO_BITS = 0.62396;

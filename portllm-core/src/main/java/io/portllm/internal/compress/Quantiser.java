@@ -17,9 +17,9 @@ import java.util.Map;
  * {@link #TILE} values, or up to that many columns of a row if rows are longer; its codes lie side by side, and so do its scales.
  *
  * <p>Of 8 and 4 bits, the scale is the largest magnitude by the largest code, and a code is the value by the scale, rounded to nearest,
- * ties to even; both divisions in float32. Of 3 and 2 bits, codes are odd numbers and the scale is fitted to them ({@link OddScale}). Of 1 bit, the
- * scale is the mean magnitude (BitDelta, arXiv 2402.10193, equation 4), summed in float64, and a code is set where the value is greater
- * than 0.
+ * ties to even; both divisions in float32. Of 3 and 2 bits, codes are odd numbers and the scale is fitted to them ({@link OddScale}). Of 1
+ * bit, the scale is the mean magnitude (BitDelta, arXiv 2402.10193, equation 4), summed in float64, and a code is set where the value is
+ * greater than 0.
  */
 final class Quantiser {
   private static final int TILE = 1 << 16;

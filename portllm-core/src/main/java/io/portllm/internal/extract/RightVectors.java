@@ -7,9 +7,10 @@ import java.util.stream.IntStream;
 /**
  * The right singular vectors of a matrix that is held in memory, in float64.
  *
- * <p>They are found through the eigenvectors of the products of the shorter side's vectors with each other. That squares the singular values, and what is
- * far smaller than the greatest drowns in rounding; where vectors of such values are asked for, Jacobi rotations take the place, on the rows of the
- * triangle of a QR decomposition whose longest vectors come first (Drmač and Veselić, 2008): about ten times slower, and precise.
+ * <p>They are found through the eigenvectors of the products of the shorter side's vectors with each other. That squares the singular
+ * values, and what is far smaller than the greatest drowns in rounding; where vectors of such values are asked for, Jacobi rotations take
+ * the place, on the rows of the triangle of a QR decomposition whose longest vectors come first (Drmač and Veselić, 2008): about ten times
+ * slower, and precise.
  */
 public final class RightVectors {
   /** The least of the squares of the wanted singular values, by the greatest, that the products of vectors still tell. */

@@ -4,8 +4,9 @@ import java.util.Comparator;
 import java.util.stream.IntStream;
 
 /**
- * The eigenvalues and eigenvectors of a symmetric matrix in float64: reflections to a tridiagonal matrix (Householder, 1958), and the implicit QL
- * algorithm with shifts on that (Dubrulle, Martin and Wilkinson, 1968). Takes some 10·n³ operations, where Jacobi rotations take ten times as many.
+ * The eigenvalues and eigenvectors of a symmetric matrix in float64: reflections to a tridiagonal matrix (Householder, 1958), and the
+ * implicit QL algorithm with shifts on that (Dubrulle, Martin and Wilkinson, 1968). Takes some 10·n³ operations, where Jacobi rotations
+ * take ten times as many.
  *
  * @param values greatest first
  * @param vectors in the same order

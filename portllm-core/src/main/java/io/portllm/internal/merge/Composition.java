@@ -72,13 +72,17 @@ public final class Composition {
 
   private RowChange change(String tensor, Inputs all) {
     if (method instanceof MergeMethod.Dare dare) {
-      return sparse(all, false, each(i -> Sparsifier.random(new Coins(dare.seed(), i, tensor, all.start()), dare.density())), dare.combination());
+      return sparse(
+          all, false, each(i -> Sparsifier.random(new Coins(dare.seed(), i, tensor, all.start()), dare.density())), dare.combination());
     } else if (method instanceof MergeMethod.Della della) {
       double half = della.density() == 1 ? 0 : della.window() / 2;
       return sparse(
           all,
           true,
-          each(i -> Sparsifier.randomByRank(new Coins(della.seed(), i, tensor, all.start()), della.density() - half, della.density() + half)),
+          each(
+              i ->
+                  Sparsifier.randomByRank(
+                      new Coins(della.seed(), i, tensor, all.start()), della.density() - half, della.density() + half)),
           della.combination());
     } else if (method instanceof MergeMethod.Breadcrumbs crumbs) {
       return sparse(all, false, each(i -> breadcrumbs(crumbs, all.of(i))), crumbs.combination());
@@ -102,7 +106,8 @@ public final class Composition {
   private void ties(MergeMethod.Ties ties, Map<String, Inputs> inputs) {
     if (ties.scope() == MergeMethod.Scope.TENSOR) {
       inputs.forEach(
-          (tensor, all) -> put(tensor, each(all, part -> sparse(part, false, each(i -> trim(ties, List.of(part.of(i)), 0)), ties.combination()))));
+          (tensor, all) ->
+              put(tensor, each(all, part -> sparse(part, false, each(i -> trim(ties, List.of(part.of(i)), 0)), ties.combination()))));
       return;
     }
     List<Memo<Cut>> lines = each(i -> line(ties, inputs.values().stream().map(all -> all.of(i)).toList()));

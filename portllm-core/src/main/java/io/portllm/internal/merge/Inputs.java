@@ -30,7 +30,9 @@ record Inputs(String tensor, Shape shape, long start, List<Optional<DeltaValues>
       return List.of(this);
     }
     Shape matrix = Stacks.matrix(shape);
-    return IntStream.range(0, Stacks.count(shape)).mapToObj(i -> new Inputs(tensor, matrix, start + i * matrix.elements(), changes)).toList();
+    return IntStream.range(0, Stacks.count(shape))
+        .mapToObj(i -> new Inputs(tensor, matrix, start + i * matrix.elements(), changes))
+        .toList();
   }
 
   /** All tensors that are read. */

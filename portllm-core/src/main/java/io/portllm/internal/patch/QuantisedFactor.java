@@ -11,8 +11,8 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 
 /**
- * A factor of a low-rank change that is stored in few bits, a row of codes for each rank, as the float32 matrix that it stands for: rank × in, or
- * turned to out × rank. Decoded as it is read.
+ * A factor of a low-rank change that is stored in few bits, a row of codes for each rank, as the float32 matrix that it stands for: rank ×
+ * in, or turned to out × rank. Decoded as it is read.
  */
 public final class QuantisedFactor extends OneTensor {
   private final Delta.Quantised stored;

@@ -56,13 +56,16 @@ public final class Stacks {
     for (int i = 0; i < count(shape); i++) {
       int matrix = i;
       matrices.add(
-          new Delta.Sum(terms.stream().map(term -> new Delta.Term(term.factor(), stack(term.delta()).orElseThrow().product(matrix))).toList()));
+          new Delta.Sum(
+              terms.stream().map(term -> new Delta.Term(term.factor(), stack(term.delta()).orElseThrow().product(matrix))).toList()));
     }
     return Optional.of(matrices.build());
   }
 
   /** A change as a stack of products, if it is one. */
   public static Optional<OfProducts> stack(Delta delta) {
-    return delta instanceof Delta.Computed computed && computed.change() instanceof OfProducts stack ? Optional.of(stack) : Optional.empty();
+    return delta instanceof Delta.Computed computed && computed.change() instanceof OfProducts stack
+        ? Optional.of(stack)
+        : Optional.empty();
   }
 }

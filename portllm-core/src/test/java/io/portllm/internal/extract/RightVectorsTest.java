@@ -38,7 +38,8 @@ class RightVectorsTest {
 
   @ParameterizedTest
   @CsvSource({
-    "40, 40, 1", "40, 40, 17", "25, 60, 25", "60, 25, 25", "25, 60, 9", "60, 25, 9", "1, 7, 1", "7, 1, 1", "2, 2, 2", "3, 2, 1", "100, 100, 0"
+    "40, 40, 1", "40, 40, 17", "25, 60, 25", "60, 25, 25", "25, 60, 9", "60, 25, 9", "1, 7, 1", "7, 1, 1",
+    "2, 2, 2", "3, 2, 1", "100, 100, 0"
   })
   void vectorsAreThoseOfTheGreatestValuesInTheirOrder(int rows, int columns, int count) {
     int least = Math.min(rows, columns);

@@ -157,9 +157,13 @@ class BaseDependentGoldenTest {
   /** Two adapters of one kind on the same modules, and one of another: each keeps what it is computed of. */
   @Test
   void aSumOfAdaptersThatAreEvaluatedAnewIsSavedToo(@TempDir Path folder) throws IOException {
-    try (ModelVersion old = tower(1); ModelVersion newBase = tower(2); PeftAdapter dora = open("dora"); PeftAdapter other = open("dora-rslora");
+    try (ModelVersion old = tower(1);
+        ModelVersion newBase = tower(2);
+        PeftAdapter dora = open("dora");
+        PeftAdapter other = open("dora-rslora");
         PeftAdapter hra = open("hra")) {
-      Patch sum = Patch.from(dora, old, EVALUATE).plus(Patch.from(other, old, EVALUATE).scaledBy(0.25)).plus(Patch.from(hra, old, EVALUATE).negate());
+      Patch two = Patch.from(dora, old, EVALUATE).plus(Patch.from(other, old, EVALUATE).scaledBy(0.25));
+      Patch sum = two.plus(Patch.from(hra, old, EVALUATE).negate());
       Path file = folder.resolve("sum.patch.safetensors");
       PatchFile.write(sum, file);
       try (PatchFile saved = PatchFile.open(file)) {

@@ -400,7 +400,8 @@ class CompressedPatchFileTest {
             Map.entry(tensor + " needs ranks for each matrix of the stack [5, 24, 16] (PF-SHAPE)", good.deltas("[3,3,3,3,3]", "[3,3,3,3]")),
             Map.entry(tensor + " has a rank '-3' (PF-SHAPE)", good.deltas("[3,3,3,3,3]", "[3,3,-3,3,3]")),
             Map.entry(
-                tensor + ": factors of [360] and [15, 16] do not make [5, 24, 16] by 16 ranks (PF-SHAPE)", good.deltas("[3,3,3,3,3]", "[3,3,4,3,3]")),
+                tensor + ": factors of [360] and [15, 16] do not make [5, 24, 16] by 16 ranks (PF-SHAPE)",
+                good.deltas("[3,3,3,3,3]", "[3,3,4,3,3]")),
             Map.entry(tensor + " needs true or false as transposed (PF-KIND)", good.deltas("\"transposed\":false,", "")),
             Map.entry(
                 tensor + ": factors of [360] and [15, 16] do not make [5, 24, 16] by 15 ranks (PF-SHAPE)",

@@ -35,8 +35,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * A patch file of version 1 with every kind of change but exact ones, which {@code exact.patch.safetensors} holds. It must be read, and mean the same, for
- * good; when the writer changes, another file is added beside it. {@link #main} wrote it.
+ * A patch file of version 1 with every kind of change but exact ones, which {@code exact.patch.safetensors} holds. It must be read, and
+ * mean the same, for good; when the writer changes, another file is added beside it. {@link #main} wrote it.
  */
 class GoldenPatchFileTest {
   private static final String DIGEST = "82ec046fffd2d9f59e30a59780a5ae09435c0990a796e3238efbd203792a3fd2";
@@ -79,10 +79,14 @@ class GoldenPatchFileTest {
     TestModel base = model("base", 200);
     Patch full = Patch.from(tuned, base);
     Patch patch = full.only("dense.weight").scaledBy(0.5);
-    patch = patch.plus(of("low-rank.weight", product(1, false, 24, 16))).plus(of("low-rank.weight", product(3, true, 16, 24)).scaledBy(-0.25));
-    patch = patch.plus(of("rows.weight", new Delta.Rows(ImmutableLongArray.of(5, 2), random(DType.F32, 5, 2, 16), Optional.empty(), Shape.of(24, 16))));
+    Shape shape = Shape.of(24, 16);
+    patch = patch.plus(of("low-rank.weight", product(1, false, 24, 16)));
+    patch = patch.plus(of("low-rank.weight", product(3, true, 16, 24)).scaledBy(-0.25));
+    Delta rows = new Delta.Rows(ImmutableLongArray.of(5, 2), random(DType.F32, 5, 2, 16), Optional.empty(), shape);
+    patch = patch.plus(of("rows.weight", rows));
     patch = patch.plus(of("replaced.weight", new Delta.Replacement(random(DType.BF16, 6, 24, 16))));
-    patch = patch.plus(of("replaced-rows.weight", new Delta.RowReplacement(ImmutableLongArray.of(7), random(DType.F32, 7, 1, 16), Shape.of(24, 16))));
+    Delta newRow = new Delta.RowReplacement(ImmutableLongArray.of(7), random(DType.F32, 7, 1, 16), shape);
+    patch = patch.plus(of("replaced-rows.weight", newRow));
     patch = patch.plus(LowRankExtraction.by(RankRule.rank(2)).of(full.only("experts.down_proj")).patch());
     Map<String, Compression> compressions = new TreeMap<>();
     compressions.put("eight", Bits.of(8));
@@ -98,7 +102,9 @@ class GoldenPatchFileTest {
       patch = patch.plus(Compressor.of(entry.getValue()).compress(full.only(entry.getKey() + ".weight")).patch());
     }
     Files.writeString(scratch.resolve("adapter_config.json"), "{\"peft_type\":\"IA3\",\"feedforward_modules\":[]}");
-    new TestModel("adapter").random("base_model.model.ia3.ia3_l", DType.F32, 8, 1, 24, 1).saveFile(scratch.resolve("adapter_model.safetensors"));
+    new TestModel("adapter")
+        .random("base_model.model.ia3.ia3_l", DType.F32, 8, 1, 24, 1)
+        .saveFile(scratch.resolve("adapter_model.safetensors"));
     try (PeftAdapter adapter = PeftAdapter.open(scratch)) {
       Patch anew = Patch.from(adapter, base, MergeOptions.defaults().withBasePolicy(BasePolicy.EVALUATE_ANEW));
       PatchFile.write(Patch.of(patch.plus(anew).deltas(), full.base(), "every kind"), file);

@@ -70,8 +70,10 @@ final class AdapterTerms {
       String name = PatchKeys.adapterPart(term.adapter(), term.module(), part);
       used.add(name);
       Optional<Tensor> stored = tensors.tensor(name);
-      adapter.put(
-          term.module(), part, stored.orElseThrow(() -> new MalformedModelException(file, "PF-TENSORS", -1, "tensor " + Names.quote(name) + " is missing")));
+      if (stored.isEmpty()) {
+        throw new MalformedModelException(file, "PF-TENSORS", -1, "tensor " + Names.quote(name) + " is missing");
+      }
+      adapter.put(term.module(), part, stored.get());
     }
   }
 
@@ -87,11 +89,13 @@ final class AdapterTerms {
   Delta change(Term term) throws IOException {
     Delta change = changes.get(term.adapter()).get(term.tensor());
     if (!(change instanceof Delta.Computed computed) || !(computed.change() instanceof AdapterChange)) {
-      throw malformed("tensor " + Names.quote(term.tensor()) + " is not changed by adapter " + term.adapter() + " depending on its weights");
+      throw malformed(
+          "tensor " + Names.quote(term.tensor()) + " is not changed by adapter " + term.adapter() + " depending on its weights");
     }
     if (!change.shape().equals(term.shape())) {
       throw malformed(
-          "tensor " + Names.quote(term.tensor()) + " is said to be " + term.shape() + ", but adapter " + term.adapter() + " changes " + change.shape());
+          "tensor " + Names.quote(term.tensor()) + " is said to be " + term.shape() + ", but adapter " + term.adapter() + " changes "
+              + change.shape());
     }
     return change;
   }

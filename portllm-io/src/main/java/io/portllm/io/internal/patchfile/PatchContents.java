@@ -246,8 +246,8 @@ public final class PatchContents implements ModelVersion {
     }
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, which a patch file "
-              + "cannot hold; freeze it on its base");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, "
+              + "which a patch file cannot hold; freeze it on its base");
     }
     Optional<List<Delta.LowRank>> products = Stacks.stack(delta).map(PatchContents::productsOf).filter(PatchContents::areAlike);
     if (products.isPresent()) {
@@ -298,7 +298,8 @@ public final class PatchContents implements ModelVersion {
     Tensor a = JoinedTensors.of("lora_A", products.stream().map(Delta.LowRank::a).toList());
     Tensor b = JoinedTensors.of("lora_B", products.stream().map(Delta.LowRank::b).toList());
     long columns = first.a().info().shape().columns();
-    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_A"), a.info().dtype(), Shape.of(a.info().elements() / columns, columns)), a::read);
+    Shape rows = Shape.of(a.info().elements() / columns, columns);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_A"), a.info().dtype(), rows), a::read);
     put(new TensorInfo(PatchKeys.part(tensor, number, "lora_B"), b.info().dtype(), b.info().shape()), b::read);
   }
 

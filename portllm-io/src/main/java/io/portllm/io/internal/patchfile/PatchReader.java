@@ -289,8 +289,8 @@ public final class PatchReader {
     if (!a.info().shape().equals(Shape.of(before, in)) || !b.info().shape().equals(Shape.of(Math.multiplyExact(before, out)))) {
       throw malformed(
           "PF-SHAPE",
-          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape + " by " + before
-              + " ranks");
+          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape
+              + " by " + before + " ranks");
     }
     return new Delta.Computed(new StackedFactors(shape, products), Optional.empty());
   }
