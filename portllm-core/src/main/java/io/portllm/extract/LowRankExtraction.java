@@ -47,9 +47,10 @@ import java.util.function.BooleanSupplier;
  * }
  *
  * <p>Factors get every matrix, every convolution's weight seen as out × rest, and each matrix of a stack for itself, such as fused
- * experts: a parameter of three and more dimensions that is not called weight. A rule of energy that would keep one matrix of a stack
- * whole keeps all of it. Kept as they are: embeddings and heads, of which only the changed rows are kept where these are a quarter at
- * most; vectors; replaced weights; and changes that are factors of no greater rank already. A tensor that did not change is left out.
+ * experts: a parameter of three and more dimensions that is not called weight or whose name speaks of experts. A rule of energy that would
+ * keep one matrix of a stack whole keeps all of it. Kept as they are: embeddings and heads, of which only the changed rows are kept where
+ * these are a quarter at most; vectors; replaced weights; and changes that are factors of no greater rank already. A tensor that did not
+ * change is left out.
  *
  * <p>A change that is a sum of low-rank products, such as adapters that were merged by {@link io.portllm.merge.MergeMethod.Sum}, is
  * recompressed: QR decompositions of the stacked factors (FLoRA, arXiv 2409.05976) and the singular values of the small matrix between
@@ -293,9 +294,9 @@ public final class LowRankExtraction {
       return result(delta, Form.FACTORS, product.rank(), product.rank() * (shape.rows() + shape.columns()), norm, 0);
     }
 
-    /** A matrix, or the weight of a convolution: more dimensions without that name are many matrices. */
+    /** A matrix, or the weight of a convolution; stacks are seen to before. */
     private boolean isMatrix(Shape shape) {
-      return !Embeddings.isVocabulary(name) && (shape.rank() == 2 || shape.rank() > 2 && name.endsWith(".weight"));
+      return !Embeddings.isVocabulary(name) && shape.rank() >= 2;
     }
 
     private Result reduce(Matrix matrix, Shape shape) throws IOException {

@@ -12,6 +12,7 @@ import io.portllm.compress.Loss;
 import io.portllm.internal.patch.DeltaValues;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Glob;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -163,7 +164,7 @@ public final class PatchCompression {
   /** Whether a change has no singular directions to keep. */
   private boolean isNoMatrix(String name, Delta delta) {
     Shape shape = delta.shape();
-    return compression instanceof Compression.Bands && (shape.rank() < 2 || shape.rank() > 2 && !name.endsWith(".weight"));
+    return compression instanceof Compression.Bands && (shape.rank() < 2 || Stacks.isStack(name, shape));
   }
 
   private static boolean isSmall(Delta term) {

@@ -6,12 +6,18 @@ import io.portllm.RowChange;
 import io.portllm.Shape;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * Stacks of matrices, such as fused experts: parameters of three and more dimensions of which the last two are a matrix. The weight of a
- * convolution, which modules call {@code weight}, is one matrix of out × rest instead.
+ * convolution, which modules call {@code weight}, is one matrix of out × rest instead, unless the name speaks of experts.
  */
 public final class Stacks {
+  /**
+   * Modules of fused experts in Hugging Face's and llama.cpp's names: {@code mlp.experts}, {@code block_sparse_moe}, {@code ffn_up_exps}.
+   */
+  private static final Pattern EXPERTS = Pattern.compile("(^|[._])(experts|exps|moe)([._]|$)");
+
   private Stacks() {}
 
   /** A change of a stack whose matrices have factors. */
@@ -22,7 +28,7 @@ public final class Stacks {
 
   /** Whether the tensor of this name and shape is a stack. */
   public static boolean isStack(String tensor, Shape shape) {
-    return shape.rank() > 2 && !tensor.endsWith(".weight");
+    return shape.rank() > 2 && (!tensor.endsWith(".weight") || EXPERTS.matcher(tensor).find());
   }
 
   /** The shape of one matrix of a stack. */
