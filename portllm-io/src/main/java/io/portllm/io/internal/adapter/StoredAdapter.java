@@ -1,9 +1,7 @@
 package io.portllm.io.internal.adapter;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.portllm.BasePolicy;
 import io.portllm.Delta;
-import io.portllm.MergeOptions;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import java.io.IOException;
@@ -47,7 +45,6 @@ public final class StoredAdapter {
    * @throws io.portllm.IncompatibleModelException if they do not fit the shapes
    */
   public Map<String, Delta> changes() throws IOException {
-    MergeOptions options = MergeOptions.defaults().withBasePolicy(BasePolicy.EVALUATE_ANEW);
-    return AdapterContents.of(config, file, parts).deltas(shapes, options);
+    return AdapterContents.of(file.toAbsolutePath().getParent(), file, config, parts).changesAnew(shapes);
   }
 }
