@@ -154,7 +154,6 @@ GOLDEN = {"lora": "llama-base-1", "lora_bias": "qwen2-base-1", "lora_embed": "ll
 
 def check_golden(portllm, adapters, folder):
     for name, base in GOLDEN.items():
-        check_short_tune(portllm, lab, folder)
         again = folder / "again"
         portllm("export", adapters / name, "--format", "peft", "--base", adapters / base, "-o", again, "--force")
         mine, old = merged(adapters / base, again), load_file(adapters / base / "model.safetensors")
@@ -232,6 +231,7 @@ def main():
             check_export(portllm, f"climbs-full at {rule} on v1", folder / f"{rule}.patch.safetensors", wide["v1"], folder)
         check_export(portllm, "climbs-full at rank8 on v2", folder / "rank8.patch.safetensors", wide["v2"], folder)
         check_export(portllm, "climbs-lora on v2", lab / "climbs-lora", wide["v2"], folder)
+        check_short_tune(portllm, lab, folder)
         again = folder / "again"
         portllm("export", lab / "climbs-lora", "--format", "peft", "-o", again)
         mine, theirs = merged(wide["v1"], again), merged(wide["v1"], lab / "climbs-lora")
