@@ -3,6 +3,7 @@ package io.portllm.cli;
 import io.portllm.IncompatibleModelException;
 import io.portllm.cli.demo.DemoCommand;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
@@ -22,6 +23,7 @@ import picocli.CommandLine.Command;
       MergeCommand.class,
       ExportCommand.class,
       InfoCommand.class,
+      TokensCommand.class,
       DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",
@@ -54,6 +56,9 @@ public final class Main {
 
   /** What went wrong, in one line. */
   private static String oneLine(Exception failure) {
+    if (failure instanceof UncheckedIOException e) {
+      return oneLine(e.getCause());
+    }
     String message = failure.getMessage();
     if (failure instanceof NoSuchFileException e && e.getReason() == null) {
       message = "[" + e.getFile() + "] does not exist";

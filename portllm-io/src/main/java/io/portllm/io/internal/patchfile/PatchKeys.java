@@ -8,6 +8,10 @@ package io.portllm.io.internal.patchfile;
  * {@value #BASE_NAME}, {@value #BASE_FINGERPRINT}, {@value #BASE_TYING} and {@value #BASE_TENSORS} describe the model that the patch was
  * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}.
  *
+ * <p>{@value #TOKENS} names a tensor of U8 that says which token each row of embedding and head changes stands for, {@link TokenTable} has
+ * its format; {@value #FIRST_ADDED} is the row of the first token that fine-tuning added, and {@value #ADDED} says of those that were added to
+ * the tokenizer what {@code tokenizer.json} does, as a JSON object from row to their properties that are true.
+ *
  * <p>The tensors of term number i of tensor t are called {@code t.i.part}. A term's kind tells its parts.
  */
 final class PatchKeys {
@@ -21,6 +25,9 @@ final class PatchKeys {
   static final String BASE_FINGERPRINT = "portllm.base.fingerprint";
   static final String BASE_TYING = "portllm.base.tying";
   static final String BASE_TENSORS = "portllm.base.tensors";
+  static final String TOKENS = "portllm.tokens";
+  static final String FIRST_ADDED = "portllm.tokens.first-added";
+  static final String ADDED = "portllm.tokens.added";
 
   /** Changes stored as they are: part {@code delta}. */
   static final String DENSE = "dense";

@@ -15,6 +15,7 @@ import io.portllm.PatchBase;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
@@ -78,6 +79,7 @@ public final class PatchReader {
         throw malformed("PF-SHAPE", "tensor " + Names.quote(entry.getKey()) + ": " + e.getMessage());
       }
     }
+    TokenRows rows = tokens();
     for (TensorInfo tensor : tensors.tensors()) {
       if (!used.contains(tensor.name())) {
         throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
@@ -85,7 +87,7 @@ public final class PatchReader {
     }
     Optional<PatchBase> base = base();
     try {
-      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, ""));
+      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, "")).withTokens(rows);
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
@@ -290,6 +292,33 @@ public final class PatchReader {
       }
     }
     return ImmutableLongArray.copyOf(values);
+  }
+
+  private TokenRows tokens() throws IOException {
+    Optional<Tensor> table = tensors.tensor(PatchKeys.TOKENS);
+    if (table.isEmpty()) {
+      return TokenRows.unknown();
+    }
+    used.add(PatchKeys.TOKENS);
+    TensorInfo info = table.get().info();
+    if (info.dtype() != DType.U8 || info.shape().rank() != 1 || info.bytes() > TokenTable.MOST_BYTES) {
+      throw malformed(
+          "PF-TOKENS",
+          "tensor " + Names.quote(info.name()) + " must be a list of at most " + TokenTable.MOST_BYTES + " U8 but is " + info.dtype() + " "
+              + info.shape());
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) info.bytes());
+    table.get().read(0, bytes);
+    String first = require(PatchKeys.FIRST_ADDED);
+    Map<Integer, JsonNode> added = new TreeMap<>();
+    try {
+      for (Map.Entry<String, JsonNode> entry : object(PatchKeys.ADDED, require(PatchKeys.ADDED))) {
+        added.put(Integer.valueOf(entry.getKey()), entry.getValue());
+      }
+      return TokenTable.decode(bytes.flip(), Integer.parseInt(first), added);
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-TOKENS", "the tokens are not readable: " + Names.quote(String.valueOf(e.getMessage())));
+    }
   }
 
   private Optional<PatchBase> base() throws IOException {
