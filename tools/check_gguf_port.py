@@ -1,17 +1,15 @@
 """Ports patches onto quantised GGUF models with the command and compares every block with dequantise + change + quantise.
 
-usage: check_gguf_port.py JAR [LIBRARY [SCRATCH]]
+usage: check_gguf_port.py JAR [GGML [SCRATCH]]
 
 Makes a small Llama checkpoint and a fine-tune of it (BF16), converts the checkpoint to a GGUF file of each type with gguf's writer (rows of
 queries and keys permuted as llama.cpp's converter does), ports the fine-tune and a LoRA adapter onto it, and computes what the file must then hold:
 gguf's dequantise, plus the change in float32, quantised again; blocks whose values did not change as they were. Types that gguf cannot quantise
-are quantised by LIBRARY, ggml's ggml-quants.c compiled as a shared library without contraction of floating-point operations; without it they
-are left out. Then compares a port of the adapter with what PEFT merges. Needs numpy, torch, transformers, peft, safetensors and gguf 0.19.
+are quantised by the reference code of GGML, a checkout of ggml, as fuzz_gguf_quants.py compiles it; without it they are left out. Then compares a port of the adapter with what PEFT merges. Needs numpy, torch, transformers, peft, safetensors and gguf 0.19.
 """
 
 import ctypes
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from fuzz_gguf_quants import reference
 from gguf import GGMLQuantizationType as Q
 from safetensors.torch import load_file, save_file
 
@@ -49,8 +48,9 @@ for layer in range(LAYERS):
 class Library:
     """ggml's quantisers."""
 
-    def __init__(self, path):
-        self.library = ctypes.CDLL(path, mode=os.RTLD_LAZY)
+    def __init__(self, ggml, folder):
+        types = [(kind.name, None, *gguf.GGML_QUANT_SIZES[kind]) for kind in WITH_LIBRARY]
+        self.library = reference(Path(ggml), types, folder)
 
     def quantise(self, values, type):
         rows, columns = values.reshape(-1, values.shape[-1]).shape
@@ -190,8 +190,8 @@ def check_peft(jar, scratch, base, adapter, library):
 
 def main():
     jar = sys.argv[1]
-    library = Library(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
     scratch = Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp())
+    library = Library(sys.argv[2], scratch) if len(sys.argv) > 2 else None
     generator = torch.Generator().manual_seed(7)
     shapes = {}
     for name in NAMES:
