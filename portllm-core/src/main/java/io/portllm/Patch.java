@@ -247,7 +247,8 @@ public final class Patch {
     if (!tokens.areKnown() || !PatchTokens.changesRows(this)) {
       return Optional.empty();
     }
-    return Optional.of(PatchTokens.of(newBase.decoded())).filter(known -> !known.isEmpty()).map(known -> TokenReport.between(tokens.tokens(), known));
+    Vocabulary known = PatchTokens.of(newBase.decoded());
+    return known.isEmpty() ? Optional.empty() : Optional.of(TokenReport.between(tokens.tokens(), known));
   }
 
   private Patch filter(Predicate<String> keep, String what) {

@@ -132,7 +132,8 @@ public final class Vocabulary {
   /** Whether {@code other} has the same tokens in the same rows. */
   @Override
   public boolean equals(Object other) {
-    return other instanceof Vocabulary that && Arrays.equals(rows, that.rows) && Arrays.equals(ends, that.ends) && Arrays.equals(utf8, that.utf8);
+    return other instanceof Vocabulary that
+        && Arrays.equals(rows, that.rows) && Arrays.equals(ends, that.ends) && Arrays.equals(utf8, that.utf8);
   }
 
   @Override

@@ -38,7 +38,8 @@ class TokensCommandTest {
   private static void save(Path model, List<String> tokens, float... values) throws IOException {
     Files.createDirectories(model);
     String header =
-        "{\"model.embed_tokens.weight\":{\"dtype\":\"F32\",\"shape\":[" + values.length + ",1],\"data_offsets\":[0," + 4 * values.length + "]}}";
+        "{\"model.embed_tokens.weight\":{\"dtype\":\"F32\",\"shape\":["
+            + values.length + ",1],\"data_offsets\":[0," + 4 * values.length + "]}}";
     header += " ".repeat(7 - (header.length() + 7) % 8);
     ByteBuffer file = ByteBuffer.allocate(8 + header.length() + 4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     file.putLong(header.length()).put(header.getBytes(StandardCharsets.US_ASCII));
@@ -51,7 +52,8 @@ class TokensCommandTest {
     StringBuilder words = new StringBuilder();
     for (int id = 0; id < tokens.size(); id++) {
       if (tokens.get(id).startsWith("<")) {
-        added.append(added.isEmpty() ? "" : ",").append("{\"id\":").append(id).append(",\"content\":\"").append(tokens.get(id)).append("\"}");
+        added.append(added.isEmpty() ? "" : ",")
+            .append("{\"id\":").append(id).append(",\"content\":\"").append(tokens.get(id)).append("\"}");
       } else {
         words.append(words.isEmpty() ? "" : ",").append('"').append(tokens.get(id)).append("\":").append(id);
       }
@@ -61,7 +63,8 @@ class TokensCommandTest {
   }
 
   private float[] values(String model) throws IOException {
-    ByteBuffer file = ByteBuffer.wrap(Files.readAllBytes(folder.resolve(model).resolve("model.safetensors"))).order(ByteOrder.LITTLE_ENDIAN);
+    byte[] bytes = Files.readAllBytes(folder.resolve(model).resolve("model.safetensors"));
+    ByteBuffer file = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     int start = 8 + (int) file.getLong(0);
     float[] values = new float[(file.limit() - start) / 4];
     file.position(start).slice().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
@@ -77,7 +80,8 @@ class TokensCommandTest {
 
   private Result port(String output, Object... more) {
     Object[] arguments = {
-      "port", "--fine-tuned", folder.resolve("tuned"), "--base", folder.resolve("base"), "--onto", folder.resolve("new"), "-o", folder.resolve(output)
+      "port", "--fine-tuned", folder.resolve("tuned"), "--base", folder.resolve("base"), "--onto", folder.resolve("new"),
+      "-o", folder.resolve(output)
     };
     Object[] all = Arrays.copyOf(arguments, arguments.length + more.length);
     System.arraycopy(more, 0, all, arguments.length, more.length);
@@ -88,7 +92,8 @@ class TokensCommandTest {
   void aTokenThatFineTuningAddedIsRefusedWithTheOptionsThatDecide() {
     Result refused = port("out");
     assertEquals(1, refused.exitCode());
-    assertTrue(refused.err().contains("1 token, '<t>', that the base lacks; other-vocabulary leaves them out (allowed by added-tokens)"), refused.err());
+    String message = "1 token, '<t>', that the base lacks; other-vocabulary leaves them out (allowed by added-tokens)";
+    assertTrue(refused.err().contains(message), refused.err());
   }
 
   @Test
@@ -110,9 +115,8 @@ class TokensCommandTest {
   @Test
   void aPatchFileAppliesAsThePortDid() throws IOException {
     Path patch = folder.resolve("p.patch.safetensors");
-    assertEquals(
-        0,
-        run("diff", "--fine-tuned", folder.resolve("tuned"), "--base", folder.resolve("base"), "-o", patch, "--allow", "added-tokens").exitCode());
+    Path tuned = folder.resolve("tuned");
+    assertEquals(0, run("diff", "--fine-tuned", tuned, "--base", folder.resolve("base"), "-o", patch, "--allow", "added-tokens").exitCode());
     Result applied = run("apply", patch, "--to", folder.resolve("new"), "-o", folder.resolve("out"), "--allow", "added-tokens", "--json");
     assertEquals(0, applied.exitCode(), applied.err());
     assertArrayEquals(new float[] {330, 220, 110, 5, 7}, values("out"));

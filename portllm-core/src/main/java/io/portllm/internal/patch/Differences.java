@@ -38,7 +38,8 @@ public final class Differences {
     this.options = options;
     this.tunedEmbeddings = Embeddings.of(tuned);
     this.baseEmbeddings = Embeddings.of(base);
-    this.tokens = TokenMatch.of(options.allows(Allow.ROWS_BY_INDEX) ? Vocabulary.empty() : PatchTokens.of(tuned), base, options, mismatches::add);
+    Vocabulary vocabulary = options.allows(Allow.ROWS_BY_INDEX) ? Vocabulary.empty() : PatchTokens.of(tuned);
+    this.tokens = TokenMatch.of(vocabulary, base, options, mismatches::add);
   }
 
   /** {@code tuned − base}. Reads headers and vocabularies only. */
@@ -121,9 +122,8 @@ public final class Differences {
       mismatches.add(Mismatch.of(theirs.name(), theirs.dtype() + " weights scaled by " + Names.quote(scales.get()) + " cannot be subtracted"));
       return;
     }
-    deltas.put(
-        theirs.name(),
-        Embeddings.isVocabulary(theirs.name()) ? tokens.difference(tunedTensor, baseTensor) : new Delta.Difference(tunedTensor, baseTensor));
+    boolean rowsAreTokens = Embeddings.isVocabulary(theirs.name());
+    deltas.put(theirs.name(), rowsAreTokens ? tokens.difference(tunedTensor, baseTensor) : new Delta.Difference(tunedTensor, baseTensor));
   }
 
   private boolean sameShape(TensorInfo mine, TensorInfo theirs) {

@@ -35,7 +35,8 @@ public final class GrownModel implements DerivedModel {
   private final Map<String, TensorInfo> grown = new HashMap<>();
   private final List<Shard> shards;
 
-  private GrownModel(ModelVersion model, Vocabulary vocabulary, List<AddedToken> tokens, List<SideFile> sideFiles, Map<String, String> config) {
+  private GrownModel(
+      ModelVersion model, Vocabulary vocabulary, List<AddedToken> tokens, List<SideFile> sideFiles, Map<String, String> config) {
     this.model = model;
     this.vocabulary = vocabulary;
     this.tokens = ImmutableList.copyOf(tokens);
@@ -75,7 +76,8 @@ public final class GrownModel implements DerivedModel {
       boolean rowsAreTokens = Embeddings.isVocabulary(tensor.name());
       if (rowsAreTokens && (!tensor.dtype().isArithmetic() || tensor.shape().rank() == 0)) {
         throw new IncompatibleModelException(
-            what(model), List.of(Mismatch.of(tensor.name(), "is " + tensor.dtype() + " " + tensor.shape() + ", which cannot be given rows")));
+            what(model),
+            List.of(Mismatch.of(tensor.name(), "is " + tensor.dtype() + " " + tensor.shape() + ", which cannot be given rows")));
       }
       if (!rowsAreTokens && end > rows(model) && hasRowsOfTokens(tensor, rows(model))) {
         throw new IncompatibleModelException(

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.stream.Collectors;
+import java.util.stream.LongStream;
 
 /** Which tokens the rows of models and patches stand for. */
 public final class PatchTokens {
@@ -22,8 +23,7 @@ public final class PatchTokens {
 
   /** The tokens that have a row in every embedding and head of {@code model}; empty where none is known. */
   public static Vocabulary of(ModelVersion model) {
-    long rows =
-        model.tensors().stream().filter(tensor -> Embeddings.isVocabulary(tensor.name())).mapToLong(tensor -> tensor.shape().rows()).min().orElse(0);
+    long rows = rowsOf(model.tensors()).min().orElse(0);
     if (rows == 0) {
       return Vocabulary.empty();
     }
@@ -36,7 +36,11 @@ public final class PatchTokens {
 
   /** The most rows of an embedding or head among {@code tensors}. */
   static long rows(List<TensorInfo> tensors) {
-    return tensors.stream().filter(tensor -> Embeddings.isVocabulary(tensor.name())).mapToLong(tensor -> tensor.shape().rows()).max().orElse(0);
+    return rowsOf(tensors).max().orElse(0);
+  }
+
+  private static LongStream rowsOf(List<TensorInfo> tensors) {
+    return tensors.stream().filter(tensor -> Embeddings.isVocabulary(tensor.name())).mapToLong(tensor -> tensor.shape().rows());
   }
 
   /** Whether {@code patch} changes the rows of an embedding or head. */
@@ -58,7 +62,8 @@ public final class PatchTokens {
       }
       if (common.areKnown() && !patch.tokens().equals(common)) {
         throw new IllegalArgumentException(
-            "the embedding and head rows of the patch " + Names.quote(patch.recipe()) + " stand for other tokens than those of the patches before it");
+            "the embedding and head rows of the patch " + Names.quote(patch.recipe())
+                + " stand for other tokens than those of the patches before it");
       }
       common = patch.tokens();
     }

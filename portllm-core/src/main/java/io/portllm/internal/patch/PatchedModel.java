@@ -323,7 +323,8 @@ public final class PatchedModel implements DerivedModel {
     return overwrite(tensor, values, at, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
   }
 
-  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, long at, ByteBuffer run, int count) throws IOException {
+  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, long at, ByteBuffer run, int count)
+      throws IOException {
     long columns = delta.shape().columns();
     int size = tensor.dtype().bytes();
     ImmutableLongArray indices = delta.indices();

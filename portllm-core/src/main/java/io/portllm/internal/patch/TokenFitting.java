@@ -60,7 +60,8 @@ final class TokenFitting {
         mismatches.add(
             Mismatch.of(
                 tensor,
-                "has rows in the patch for " + PatchTokens.list(added) + ", that fine-tuning added, but those of the new base are matched by index",
+                "has rows in the patch for " + PatchTokens.list(added)
+                    + ", that fine-tuning added, but those of the new base are matched by index",
                 Allow.OTHER_VOCABULARY));
       }
       return;
@@ -100,7 +101,8 @@ final class TokenFitting {
             .toList();
     if (!removed.isEmpty()) {
       mismatches.add(
-          Mismatch.of(tensor, "has changes in the patch for " + PatchTokens.list(removed) + ", that the new base lacks", Allow.OTHER_VOCABULARY));
+          Mismatch.of(
+              tensor, "has changes in the patch for " + PatchTokens.list(removed) + ", that the new base lacks", Allow.OTHER_VOCABULARY));
     }
   }
 
@@ -187,7 +189,8 @@ final class TokenFitting {
   Optional<Mismatch> refusal(TensorInfo target, Delta delta) {
     if (!target.dtype().isArithmetic() || delta.isAdditive() && !RowEvaluator.isEvaluable(delta)) {
       return Optional.of(
-          Mismatch.of(target.name(), "changes by what depends on all its rows, which stand for other tokens in the new base", Allow.ROWS_BY_INDEX));
+          Mismatch.of(
+              target.name(), "changes by what depends on all its rows, which stand for other tokens in the new base", Allow.ROWS_BY_INDEX));
     }
     return Optional.empty();
   }

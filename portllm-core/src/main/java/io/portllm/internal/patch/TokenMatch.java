@@ -46,13 +46,15 @@ public final class TokenMatch {
     int firstAdded = Math.toIntExact(Math.max(known.end(), Math.min(Integer.MAX_VALUE / 2, PatchTokens.rows(base.tensors()))));
     if (known.isEmpty() || tuned.isEmpty() || known.equals(tuned)) {
       boolean same = !known.isEmpty() && known.equals(tuned);
-      return new TokenMatch(tuned, known, same, List.of(), firstAdded, known.isEmpty() ? TokenRows.unknown() : new TokenRows(known, firstAdded));
+      TokenRows rows = known.isEmpty() ? TokenRows.unknown() : new TokenRows(known, firstAdded);
+      return new TokenMatch(tuned, known, same, List.of(), firstAdded, rows);
     }
     String tensor = base.tensors().stream().filter(info -> Embeddings.isVocabulary(info.name())).findFirst().orElseThrow().name();
     List<String> removed = missing(known, tuned);
     if (!removed.isEmpty() && !options.allows(Allow.OTHER_VOCABULARY)) {
       mismatches.accept(
-          Mismatch.of(tensor, "has rows in the base for " + PatchTokens.list(removed) + ", that the fine-tuned model lacks", Allow.OTHER_VOCABULARY));
+          Mismatch.of(
+              tensor, "has rows in the base for " + PatchTokens.list(removed) + ", that the fine-tuned model lacks", Allow.OTHER_VOCABULARY));
     }
     List<String> added = missing(tuned, known);
     if (!options.allows(Allow.ADDED_TOKENS)) {

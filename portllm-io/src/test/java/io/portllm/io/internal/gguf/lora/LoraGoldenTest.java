@@ -4,12 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.portllm.DType;
 import io.portllm.Delta;
-import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.Shape;
-import io.portllm.Shard;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.patch.OneTensor;
@@ -19,10 +16,8 @@ import io.portllm.io.GgufAdapter;
 import io.portllm.io.GgufExport;
 import io.portllm.io.internal.gguf.layout.ConvertedModel;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -44,42 +39,6 @@ class LoraGoldenTest {
 
   static Stream<ConvertedModel> adapted() throws IOException {
     return models().filter(model -> !model.factors().isEmpty());
-  }
-
-  /** A checkpoint without values. */
-  private record Headers(ConvertedModel model) implements ModelVersion {
-    @Override
-    public String name() {
-      return model.name();
-    }
-
-    @Override
-    public List<Shard> shards() {
-      return List.of(new Shard("model.safetensors", Map.of(), tensors()));
-    }
-
-    @Override
-    public List<TensorInfo> tensors() {
-      return model.checkpoint().entrySet().stream().map(tensor -> new TensorInfo(tensor.getKey(), DType.F32, tensor.getValue())).toList();
-    }
-
-    @Override
-    public Optional<TensorInfo> find(String name) {
-      return Optional.ofNullable(model.checkpoint().get(name)).map(shape -> new TensorInfo(name, DType.F32, shape));
-    }
-
-    @Override
-    public Map<String, String> config() {
-      return model.config();
-    }
-
-    @Override
-    public void read(TensorInfo tensor, long offset, ByteBuffer destination) {
-      throw new AssertionError("no weights are needed");
-    }
-
-    @Override
-    public void close() {}
   }
 
   /** What PEFT reads of the adapter that was converted: its tensors in the order of their names, A before B. */
@@ -113,7 +72,7 @@ class LoraGoldenTest {
   @ParameterizedTest
   @MethodSource("adapted")
   void exportedFactorsAreTheConverters(ConvertedModel model) throws IOException {
-    LoraExport export = LoraExport.of(patch(model), ExportOptions.defaults().onto(new Headers(model)));
+    LoraExport export = LoraExport.of(patch(model), ExportOptions.defaults().onto(new Checkpoint(model.config(), model.checkpoint())));
     Map<String, Shape> shapes = new TreeMap<>();
     Map<String, String> digests = new TreeMap<>();
     for (TensorInfo tensor : export.tensors()) {
@@ -129,7 +88,7 @@ class LoraGoldenTest {
   void whatIsExportedIsReadBack(ConvertedModel model) throws IOException {
     Patch patch = patch(model);
     Map<String, String> leftOut = new TreeMap<>();
-    Headers base = new Headers(model);
+    Checkpoint base = new Checkpoint(model.config(), model.checkpoint());
     Path file = scratch.resolve("adapter.gguf");
     GgufExport.write(patch, file,
         ExportOptions.defaults().onto(base).leavingOut(mismatch -> leftOut.put(mismatch.tensor(), mismatch.message())));
