@@ -5,8 +5,8 @@
 
 GGML is a checkout of ggml, of which src/ggml-quants.c is compiled by gcc -O2 -march=x86-64 -ffp-contract=off; CLASSPATH is the classes of
 portllm-bench and portllm-core and guava's jar. The first round is the edges of the scales, each further one --millions of weights. Read are
-the blocks that were written and, of every type, blocks of random bytes. Of types whose scales are searched, written are also the weights that
-these blocks hold with small changes, as a patch gives: to all weights, or to few.
+the blocks that were written and, of every type, blocks of random bytes. Of types whose scales are searched, written are also the weights
+that these blocks hold with small changes, as a patch gives: to all weights, or to few.
 
 Weights: normal and heavy-tailed of scales from 1e-6 to 1e3, uniform, all finite float32 bit patterns, scales below what float16 holds,
 magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf

@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.extract.Extract;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.ExportOptions;
 import io.portllm.io.GgufExport;
@@ -77,6 +78,7 @@ final class ExportCommand implements Callable<Integer> {
   private boolean leaveOut;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -105,16 +107,18 @@ final class ExportCommand implements Callable<Integer> {
   }
 
   private int export(Patch opened, ExportOptions onto) throws IOException {
+    Patch chosen = patchOptions.on(opened);
+    Optional<Extract> extract = rankOptions.extract(chosen, common);
     WriteReport report;
     try (ProgressLine progress = new ProgressLine("exporting")) {
       ExportOptions options = onto.with(common.writeOptions(progress));
       options = baseName == null ? options : options.withBaseName(baseName);
       options = trainable ? options.trainable() : options;
       options = leaveOut ? options.leavingOut(mismatch -> spec.commandLine().getErr().println("left out: " + mismatch)) : options;
-      Patch chosen = patchOptions.on(opened);
-      report = format == Format.PEFT ? PeftExport.write(chosen, output, options) : GgufExport.write(chosen, output, options);
+      Patch exported = extract.map(Extract::patch).orElse(chosen);
+      report = format == Format.PEFT ? PeftExport.write(exported, output, options) : GgufExport.write(exported, output, options);
     }
-    Reports.print(spec.commandLine().getOut(), report, common.json);
+    Reports.print(spec.commandLine().getOut(), report, extract, common.json);
     return 0;
   }
 }

@@ -5,8 +5,8 @@ import java.util.Arrays;
 /**
  * Writes IQ3_S as ggml's {@code quantize_iq3_s} without importances. {@link Iq3S} tells the layout.
  *
- * <p>After a group of 32 zeros in a block, ggml writes the further groups' entries and signs one group too early, so that they are read with
- * other groups' scales. So does this writer, for equal bytes.
+ * <p>After a group of 32 zeros in a block, ggml writes the further groups' entries and signs one group too early, so that they are read as
+ * other groups'. So does this writer, for equal bytes.
  */
 final class Iq3SWriter implements BlockWriter {
   private static final int BLOCK_BYTES = 110;

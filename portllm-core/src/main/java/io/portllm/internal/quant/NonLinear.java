@@ -10,7 +10,7 @@ final class NonLinear {
     return LEVELS[code];
   }
 
-  /** The code of the nearest level, as ggml's {@code best_index_int8} has it: halfway between levels the upper one's, and of NaN the last. */
+  /** The code of the nearest level, by ggml's {@code best_index_int8}: halfway between levels the upper one's, and of NaN the last. */
   static int code(float value) {
     if (value <= LEVELS[0]) {
       return 0;

@@ -1,8 +1,8 @@
 package io.portllm.internal.quant;
 
 /**
- * Writes Q2_K as ggml's {@code quantize_row_q2_K_ref}: sixteen bytes of scales (low nibbles) and minima (high nibbles) of groups of sixteen,
- * 64 bytes of codes, F16 scale of scales, F16 scale of minima.
+ * Writes Q2_K as ggml's {@code quantize_row_q2_K_ref}: sixteen bytes of scales (low nibbles) and minimums (high nibbles) of groups
+ * of sixteen, 64 bytes of codes, F16 scale of scales, F16 scale of minimums.
  */
 final class Q2KWriter implements BlockWriter {
   private static final int GROUPS = 16;

@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import java.util.Arrays;
 
 /**
- * Writes Q3_K as ggml's {@code quantize_row_q3_K_ref}: 32 bytes of third bits of codes, 64 bytes of the lower two, twelve bytes of scales of
- * groups of sixteen (six bits each), F16 scale of scales.
+ * Writes Q3_K as ggml's {@code quantize_row_q3_K_ref}: 32 bytes of third bits of codes, 64 bytes of the lower two, twelve bytes of scales
+ * of groups of sixteen (six bits each), F16 scale of scales.
  */
 final class Q3KWriter implements BlockWriter {
   private static final int BLOCK_BYTES = 110;

@@ -1,8 +1,8 @@
 package io.portllm.internal.quant;
 
 /**
- * Writes Q4_K and Q5_K as ggml's {@code quantize_row_q4_K_ref} and {@code quantize_row_q5_K_ref}: F16 scale of scales, F16 scale of minima,
- * twelve bytes of scales and minima of groups of 32 (six bits each), of Q5_K 32 bytes of fifth bits, 128 bytes of the lower four.
+ * Writes Q4_K and Q5_K as ggml's {@code quantize_row_q4_K_ref} and {@code quantize_row_q5_K_ref}: F16 scale of scales, F16 scale of minimums,
+ * twelve bytes of scales and minimums of groups of 32 (six bits each), of Q5_K 32 bytes of fifth bits, 128 bytes of the lower four.
  */
 final class Q45KWriter implements BlockWriter {
   private static final int GROUPS = 8;

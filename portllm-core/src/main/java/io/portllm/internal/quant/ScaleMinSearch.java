@@ -3,8 +3,8 @@ package io.portllm.internal.quant;
 import java.util.Arrays;
 
 /**
- * Finds a scale and a minimum for groups of weights, so that the codes {@code 0..top} of a group come near to {@code (x − minimum) / scale}:
- * ggml's {@code make_qkx2_quants}. Several steps are tried; for each, codes are rounded, the least-squares scale and minimum of these codes
+ * Finds a scale and a minimum for groups of weights, so that a group's codes from 0 on come near to {@code (x − minimum) / scale}: ggml's
+ * {@code make_qkx2_quants}. Several steps are tried; for each, codes are rounded, the least-squares scale and minimum of these codes
  * are found and the error is summed. The first of the least errors wins.
  *
  * <p>ggml handles one group after the other, and its sums depend on the order of a group's elements. Here many groups go side by side, one
