@@ -21,6 +21,7 @@ import picocli.CommandLine.Command;
       UndoCommand.class,
       MergeCommand.class,
       ExportCommand.class,
+      CheckCommand.class,
       InfoCommand.class,
       DemoCommand.class
     },

@@ -6,7 +6,9 @@ package io.portllm.io.internal.patchfile;
  * <p>Metadata: {@value #FORMAT} is {@value #FORMAT_VALUE}; {@value #VERSION} is {@value #VERSION_VALUE}; {@value #RECIPE} is free text;
  * {@value #DELTAS} is a JSON object from tensor name to {@code {"shape": [..], "terms": [{"kind": .., "factor": ..}, ..]}};
  * {@value #BASE_NAME}, {@value #BASE_FINGERPRINT}, {@value #BASE_TYING} and {@value #BASE_TENSORS} describe the model that the patch was
- * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}.
+ * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}. {@value #BASE_CONFIG} is a JSON object
+ * of some of its settings; {@value #BASE_SKETCHES} one from tensor name to whether its sketch has products with the change. The sketches'
+ * values are one F32 vector that is called {@value #BASE_SKETCHES} too.
  *
  * <p>The tensors of term number i of tensor t are called {@code t.i.part}. A term's kind tells its parts.
  */
@@ -21,6 +23,8 @@ final class PatchKeys {
   static final String BASE_FINGERPRINT = "portllm.base.fingerprint";
   static final String BASE_TYING = "portllm.base.tying";
   static final String BASE_TENSORS = "portllm.base.tensors";
+  static final String BASE_CONFIG = "portllm.base.config";
+  static final String BASE_SKETCHES = "portllm.base.sketches";
 
   /** Changes stored as they are: part {@code delta}. */
   static final String DENSE = "dense";
