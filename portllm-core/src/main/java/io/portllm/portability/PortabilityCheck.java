@@ -4,8 +4,11 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.ProgressListener;
+import io.portllm.internal.portability.Chain;
 import io.portllm.internal.portability.Checker;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -93,5 +96,24 @@ public final class PortabilityCheck {
    */
   public PortabilityReport check(Patch patch, ModelVersion newBase) throws IOException {
     return new Checker(oldBase, mergeOptions, threads, progress, cancelled).check(patch, newBase);
+  }
+
+  /**
+   * Judges a patch on release after release, each against the model that the patch was made on, and looks for the release at which it stops
+   * working.
+   *
+   * @param newBases at least one, in the order of their release
+   * @throws java.util.concurrent.CancellationException if it was cancelled, or the calling thread was interrupted
+   * @throws IOException if reading failed
+   */
+  public ChainReport checkChain(Patch patch, List<ModelVersion> newBases) throws IOException {
+    if (newBases.isEmpty()) {
+      throw new IllegalArgumentException("there must be at least one new base");
+    }
+    List<PortabilityReport> reports = new ArrayList<>();
+    for (ModelVersion newBase : newBases) {
+      reports.add(check(patch, newBase));
+    }
+    return Chain.of(reports);
   }
 }

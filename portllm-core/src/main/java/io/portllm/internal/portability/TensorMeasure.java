@@ -169,26 +169,29 @@ final class TensorMeasure {
     sums.updateSquares += updateSquares;
   }
 
+  /** Without branches on signs, which are as good as random. */
   private void addMeeting(int common) {
     double products = 0;
     double magnitude = 0;
     double conflictMagnitude = 0;
     double changeSquares = 0;
+    int both = 0;
+    int conflicts = 0;
     for (int i = 0; i < common; i++) {
       double product = change[i] * (fresh[i] - old[i]);
-      changeSquares += change[i] * change[i];
+      double size = Math.abs(change[i]);
+      changeSquares += size * size;
       products += product;
-      if (product != 0) {
-        double size = Math.abs(change[i]);
-        sums.movedByBoth++;
-        magnitude += size;
-        if (product < 0) {
-          sums.conflicts++;
-          conflictMagnitude += size;
-        }
-      }
+      int moved = product != 0 ? 1 : 0;
+      int against = (int) (Double.doubleToRawLongBits(product) >>> 63) & moved;
+      both += moved;
+      conflicts += against;
+      magnitude += moved * size;
+      conflictMagnitude += against * size;
     }
     sums.changeUpdate += products;
+    sums.movedByBoth += both;
+    sums.conflicts += conflicts;
     sums.magnitude += magnitude;
     sums.conflictMagnitude += conflictMagnitude;
     sums.metChangeSquares += changeSquares;
