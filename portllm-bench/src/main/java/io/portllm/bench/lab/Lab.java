@@ -16,7 +16,9 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.stream.Stream;
 
 /** The lab's folder: its models, patches, prompts and what was measured. Close it to close what was opened. */
 final class Lab implements AutoCloseable {
@@ -29,6 +31,7 @@ final class Lab implements AutoCloseable {
   static final List<String> PATCHES = List.of("climbs-lora", "summit-lora", "backward-lora", "revinc-lora", "climbs-full");
 
   private final Path folder;
+  private final Optional<Path> more;
   private final JsonNode eval;
   private final JsonNode results;
   private final int prompts;
@@ -39,10 +42,12 @@ final class Lab implements AutoCloseable {
   /**
    * Opens the lab.
    *
+   * @param more a folder of further bases, which {@code tools/synthetic_drifts.py} makes
    * @param prompts how many prompts of each task to ask, at the most
    */
-  Lab(Path folder, int prompts) throws IOException {
+  Lab(Path folder, Optional<Path> more, int prompts) throws IOException {
     this.folder = folder;
+    this.more = more;
     this.prompts = prompts;
     this.eval = new ObjectMapper().readTree(folder.resolve("eval.json").toFile());
     this.results = new ObjectMapper().readTree(folder.resolve("results.json").toFile());
@@ -55,9 +60,14 @@ final class Lab implements AutoCloseable {
     return names;
   }
 
-  /** Whether a patch or base is there. */
-  boolean has(String name) {
-    return Files.isDirectory(folder.resolve(name));
+  /** The names of the further bases. */
+  List<String> moreBases() throws IOException {
+    if (more.isEmpty()) {
+      return List.of();
+    }
+    try (Stream<Path> folders = Files.list(more.get())) {
+      return folders.map(path -> path.getFileName().toString()).sorted().toList();
+    }
   }
 
   /** A model, by its folder's name or one of {@link #PERMUTED}. */
@@ -70,7 +80,7 @@ final class Lab implements AutoCloseable {
             case "v2, heads permuted" -> new PermutedModel(model("v2"), name, true, false);
             case "v2, units permuted" -> new PermutedModel(model("v2"), name, false, true);
             case "v1 permuted" -> new PermutedModel(model("v1"), name, true, true);
-            default -> Checkpoints.open(folder.resolve(name));
+            default -> Checkpoints.open((moreBases().contains(name) ? more.orElseThrow() : folder).resolve(name));
           };
       models.put(name, known);
     }

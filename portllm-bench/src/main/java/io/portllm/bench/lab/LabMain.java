@@ -10,14 +10,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /**
  * The lab from the command line.
  *
  * <ul>
  *   <li>{@code LabMain eval LAB MODEL [TASK…]} asks a model, ported or not, the prompts of tasks and prints its accuracy on each.
- *   <li>{@code LabMain table LAB} judges and tries every patch on every base, prints a table of all cells and how well the figures and
- *       verdicts do, and ends with exit code 1 if they do less well than {@code docs/concepts/portability.md} says.
+ *   <li>{@code LabMain table LAB [MORE]} judges and tries every patch on every base, also those in the folder MORE, prints a table of all
+ *       cells and how well the figures and verdicts do, and ends with exit code 1 if they do less well than
+ *       {@code docs/concepts/portability.md} says.
  * </ul>
  *
  * <p>Run with {@code java -cp … io.portllm.bench.lab.LabMain}, or {@code mvn -q -B -ntp -pl portllm-bench -am -Plab -DskipTests verify}.
@@ -36,20 +38,20 @@ public final class LabMain {
   public static void main(String[] args) throws IOException {
     if (args.length >= 3 && args[0].equals("eval")) {
       evaluate(Path.of(args[1]), Path.of(args[2]), Arrays.asList(args).subList(3, args.length));
-    } else if (args.length == 2 && args[0].equals("table")) {
-      List<String> failures = table(Path.of(args[1]));
+    } else if ((args.length == 2 || args.length == 3) && args[0].equals("table")) {
+      List<String> failures = table(Path.of(args[1]), args.length == 2 ? Optional.empty() : Optional.of(Path.of(args[2])));
       if (!failures.isEmpty()) {
         System.err.println("Not as expected: " + String.join("; ", failures));
         System.exit(1);
       }
     } else {
-      System.err.println("usage: LabMain eval LAB MODEL [TASK...] | LabMain table LAB");
+      System.err.println("usage: LabMain eval LAB MODEL [TASK...] | LabMain table LAB [MORE]");
       System.exit(2);
     }
   }
 
   private static void evaluate(Path folder, Path model, List<String> tasks) throws IOException {
-    try (Lab lab = new Lab(folder, ALL_PROMPTS); ModelVersion opened = Checkpoints.open(model)) {
+    try (Lab lab = new Lab(folder, Optional.empty(), ALL_PROMPTS); ModelVersion opened = Checkpoints.open(model)) {
       for (String task : tasks.isEmpty() ? lab.tasks() : tasks) {
         double[] scores = lab.scoring(task).score(opened);
         System.out.printf(Locale.ROOT, "%-10s %5.1f %% of %d%n", task, 100 * Arrays.stream(scores).average().orElse(0), scores.length);
@@ -57,11 +59,12 @@ public final class LabMain {
     }
   }
 
-  private static List<String> table(Path folder) throws IOException {
+  private static List<String> table(Path folder, Optional<Path> more) throws IOException {
     List<LabCell> cells = new ArrayList<>();
     List<String> bases = new ArrayList<>(Lab.BASES);
     bases.addAll(Lab.PERMUTED);
-    try (Lab lab = new Lab(folder, ALL_PROMPTS)) {
+    try (Lab lab = new Lab(folder, more, ALL_PROMPTS)) {
+      bases.addAll(lab.moreBases());
       System.out.println("| patch | base | no patch, % | ported, % | ported, % of 250 | recovery | without data | score | with data |");
       System.out.println("|---|---|---|---|---|---|---|---|---|");
       for (String name : Lab.PATCHES) {
@@ -92,6 +95,9 @@ public final class LabMain {
   private static void withoutData(List<LabCell> cells, List<String> failures) {
     for (LabCell cell : cells) {
       Verdict verdict = cell.report().verdict();
+      if (!Lab.BASES.contains(cell.base()) && !Lab.PERMUTED.contains(cell.base())) {
+        continue;
+      }
       boolean line = !Lab.PERMUTED.contains(cell.base()) && !cell.base().equals("independent");
       if (line == (verdict == Verdict.DO_NOT_PORT)) {
         failures.add(cell.patch() + " on " + cell.base() + " is " + verdict + " without data");
@@ -105,14 +111,18 @@ public final class LabMain {
   }
 
   private static void correlations(List<LabCell> cells, List<String> failures) {
-    System.out.println("\n| patch | score and accuracy, 11 bases | the lab's 7 bases alone | drift and accuracy, 11 | 7 |");
-    System.out.println("|---|---|---|---|---|");
+    System.out.println("\nRank correlations with accuracy: of the score and of the drift.");
+    System.out.println("\n| patch | score, 11 bases | the lab's 7 alone | all bases | drift, 11 | 7 | all |");
+    System.out.println("|---|---|---|---|---|---|---|");
     for (String patch : Lab.PATCHES) {
       List<LabCell> all = cells.stream().filter(cell -> cell.patch().equals(patch)).toList();
-      List<LabCell> stored = all.stream().filter(cell -> cell.ported().isPresent()).toList();
-      double correlation = ofScore(all);
+      List<LabCell> stored = all.stream().filter(cell -> Lab.BASES.contains(cell.base())).toList();
+      List<LabCell> known = all.stream().filter(cell -> Lab.PERMUTED.contains(cell.base()) || stored.contains(cell)).toList();
+      double correlation = ofScore(known);
       System.out.printf(
-          Locale.ROOT, "| %s | %.2f | %.2f | %.2f | %.2f |%n", patch, correlation, ofScore(stored), ofDrift(all), ofDrift(stored));
+          Locale.ROOT,
+          "| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |%n",
+          patch, correlation, ofScore(stored), ofScore(all), ofDrift(known), ofDrift(stored), ofDrift(all));
       if (patch.endsWith("-lora") && correlation < LEAST_CORRELATION) {
         failures.add(String.format(Locale.ROOT, "score and accuracy of %s have a rank correlation of %.2f", patch, correlation));
       }

@@ -19,6 +19,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -41,7 +42,7 @@ class LabTest {
   @BeforeEach
   void open() throws IOException {
     assumeTrue(Files.isRegularFile(FOLDER.resolve("results.json")), "the lab is not here");
-    lab = new Lab(FOLDER, PROMPTS);
+    lab = new Lab(FOLDER, Optional.empty(), PROMPTS);
   }
 
   @AfterEach
