@@ -90,6 +90,7 @@ class SketchesTest {
       assertEquals(whole.inputDrift().orElseThrow(), half.inputDrift().orElseThrow(), 1e-6);
       assertEquals(0.125, whole.outputDrift().orElseThrow(), 1e-6);
       assertEquals(whole.ratio() / 2, half.ratio(), 1e-6 * whole.ratio());
+      assertEquals(-whole.cosine(), half.cosine(), 1e-6);
       assertTrue(sum.base().isPresent());
       assertTrue(sum.checkAgainst(newBase).patched().meeting().orElseThrow().inputDrift().isEmpty());
     }
