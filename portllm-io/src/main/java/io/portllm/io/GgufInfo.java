@@ -37,7 +37,8 @@ public record GgufInfo(int version, long alignment, Optional<String> architectur
     }
     GgufHeader header = gguf.parts().get(0).header();
     Map<String, String> metadata = MetadataSummary.of(header.metadata());
-    Optional<String> architecture = header.metadata().type(ARCHITECTURE).filter(ValueType.STRING::equals).map(type -> metadata.get(ARCHITECTURE));
+    Optional<String> architecture =
+        header.metadata().type(ARCHITECTURE).filter(ValueType.STRING::equals).map(type -> metadata.get(ARCHITECTURE));
     return Optional.of(new GgufInfo(header.version(), header.alignment(), architecture, metadata));
   }
 }

@@ -26,7 +26,7 @@ final class HeaderParser {
   /** The largest alignment: 1 MiB. Files have 32, and seldom more than a page. */
   private static final long LARGEST_ALIGNMENT = 1 << 20;
 
-  /** The least bytes of a metadata entry or of what the header says of a tensor: the length of its name. What more it needs is told of it. */
+  /** The least bytes of a metadata entry or of what the header says of a tensor: the length of its name. The rest is checked later. */
   private static final int LEAST_BYTES = 8;
 
   private final SourceFile file;
@@ -82,7 +82,8 @@ final class HeaderParser {
           + hint(text));
     }
     if (file.size() < GgufHeader.METADATA_START) {
-      throw cursor.malformed("GG-HDR", file.size(), "the header needs " + GgufHeader.METADATA_START + " bytes but the file has " + file.size());
+      throw cursor.malformed(
+          "GG-HDR", file.size(), "the header needs " + GgufHeader.METADATA_START + " bytes but the file has " + file.size());
     }
     cursor.u32("the letters GGUF");
   }
@@ -188,7 +189,9 @@ final class HeaderParser {
     int rank = cursor.u32("the number of dimensions of " + what);
     if (rank < 0 || rank > GgufHeader.MOST_DIMENSIONS) {
       throw cursor.malformed(
-          "GG-NDIMS", at, what + " must have at most " + GgufHeader.MOST_DIMENSIONS + " dimensions but has " + Integer.toUnsignedString(rank));
+          "GG-NDIMS",
+          at,
+          what + " must have at most " + GgufHeader.MOST_DIMENSIONS + " dimensions but has " + Integer.toUnsignedString(rank));
     }
     long[] dimensions = new long[rank];
     for (int i = rank - 1; i >= 0; i--) {

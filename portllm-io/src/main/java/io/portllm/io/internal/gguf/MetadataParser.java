@@ -38,7 +38,8 @@ final class MetadataParser {
     }
     if (oddKey != null) {
       LOG.log(
-          System.Logger.Level.WARNING, Paths.prefix(file.path()) + "metadata key " + Names.quote(oddKey) + " is not ASCII, as keys should be");
+          System.Logger.Level.WARNING,
+          Paths.prefix(file.path()) + "metadata key " + Names.quote(oddKey) + " is not ASCII, as keys should be");
     }
     return new GgufMetadata(file, values);
   }

@@ -33,11 +33,14 @@ final class PartsReader {
     }
     if (name.isEmpty()) {
       throw malformed(
-          path, "GG-SPLIT-NAME", "the file is one of " + count.getAsLong() + " but its name does not end in -NNNNN-of-NNNNN" + GgufModel.ENDING);
+          path,
+          "GG-SPLIT-NAME",
+          "the file is one of " + count.getAsLong() + " but its name does not end in -NNNNN-of-NNNNN" + GgufModel.ENDING);
     }
     if (count.isEmpty() || count.getAsLong() != name.get().count()) {
       String found = count.isPresent() ? Long.toString(count.getAsLong()) : "missing";
-      throw malformed(path, "GG-SPLIT-FILES", "the name says that the model has " + name.get().count() + " files but " + COUNT + " is " + found);
+      throw malformed(
+          path, "GG-SPLIT-FILES", "the name says that the model has " + name.get().count() + " files but " + COUNT + " is " + found);
     }
     List<GgufModel.Part> parts = readSet(path, opened, name.get());
     requireTensors(parts);
@@ -49,7 +52,8 @@ final class PartsReader {
     ModelFolder folder = new ModelFolder(parent == null ? path.getFileSystem().getPath("") : parent);
     for (int i = 1; i <= name.count(); i++) {
       if (!folder.has(name.file(i))) {
-        throw malformed(path, "GG-SPLIT-FILES", "the model has " + name.count() + " files, but " + Names.quote(name.file(i)) + " is missing");
+        throw malformed(
+            path, "GG-SPLIT-FILES", "the model has " + name.count() + " files, but " + Names.quote(name.file(i)) + " is missing");
       }
     }
     List<GgufModel.Part> parts = new ArrayList<>();

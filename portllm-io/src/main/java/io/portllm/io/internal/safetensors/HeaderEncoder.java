@@ -76,7 +76,8 @@ final class HeaderEncoder {
         throw new IllegalArgumentException("tensor " + Names.quote(name) + " ends beyond 2^63 - 1 bytes", e);
       }
       if (tensor.dtype().isQuantised()) {
-        throw new IllegalArgumentException("tensor " + Names.quote(name) + " is " + tensor.dtype() + ", which safetensors files cannot hold");
+        throw new IllegalArgumentException(
+            "tensor " + Names.quote(name) + " is " + tensor.dtype() + ", which safetensors files cannot hold");
       }
       if (tensor.elements() % tensor.dtype().blockElements() != 0) {
         throw new IllegalArgumentException(

@@ -189,7 +189,8 @@ final class Output implements AutoCloseable {
       throw new FileAlreadyExistsException(target.toString(), null, "exists, and was not to be overwritten");
     }
     if (isFolder && !holdsModel(target)) {
-      throw new FileAlreadyExistsException(target.toString(), null, "is a folder without a .safetensors or .gguf file, and so is not overwritten");
+      throw new FileAlreadyExistsException(
+          target.toString(), null, "is a folder without a .safetensors or .gguf file, and so is not overwritten");
     }
   }
 

@@ -13,6 +13,7 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.gguf.GgufModel;
+import io.portllm.io.internal.gguf.NewGguf;
 import io.portllm.io.internal.record.Digests;
 import io.portllm.io.internal.record.OutputRecord;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
@@ -65,7 +66,7 @@ final class Recorder {
   }
 
   private ModelVersion open(Path written) throws IOException {
-    if (origin instanceof GgufModel) {
+    if (origin instanceof GgufModel || origin instanceof NewGguf) {
       return Files.isDirectory(written) ? GgufModel.openFolder(written) : GgufModel.openFile(written);
     }
     return Files.isDirectory(written) ? SafetensorsModel.openFolder(written) : SafetensorsModel.openFile(written);

@@ -169,6 +169,7 @@ public final class GgufBytes {
       long elements = 3L * type.blockElements();
       bytes.tensor(type.name(), type, random(2 * elements / type.blockElements() * type.blockBytes(), seed + type.ordinal()), 2, elements);
     }
-    return bytes.tensor("scalar", DType.F32, random(4, seed)).tensor("empty", DType.F16, new byte[0], 0, 7).tensor("cube", DType.I8, 2, 3, 5);
+    return bytes.tensor("scalar", DType.F32, random(4, seed)).tensor("empty", DType.F16, new byte[0], 0, 7)
+        .tensor("cube", DType.I8, 2, 3, 5);
   }
 }

@@ -51,7 +51,8 @@ class SmallHeapTest {
   private static List<String> verdicts(List<Path> paths) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of("-Xmx64m", "-XX:MaxDirectMemorySize=32m", "-cp", System.getProperty("java.class.path"), Verdicts.class.getName()));
+    command.addAll(List.of("-Xmx64m", "-XX:MaxDirectMemorySize=32m"));
+    command.addAll(List.of("-cp", System.getProperty("java.class.path"), Verdicts.class.getName()));
     paths.forEach(path -> command.add(path.toString()));
     Process child = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
     String output = new String(child.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
