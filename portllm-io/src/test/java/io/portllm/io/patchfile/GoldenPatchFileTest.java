@@ -22,6 +22,7 @@ import io.portllm.extract.LowRankExtraction;
 import io.portllm.extract.RankRule;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
+import io.portllm.io.WriteOptions;
 import io.portllm.io.write.TestModel;
 import java.io.IOException;
 import java.net.URISyntaxException;
@@ -108,7 +109,7 @@ class GoldenPatchFileTest {
         .saveFile(scratch.resolve("adapter_model.safetensors"));
     try (PeftAdapter adapter = PeftAdapter.open(scratch)) {
       Patch anew = Patch.from(adapter, base, MergeOptions.defaults().withBasePolicy(BasePolicy.EVALUATE_ANEW));
-      PatchFile.write(Patch.of(patch.plus(anew).deltas(), full.base(), "every kind"), file);
+      PatchFile.write(Patch.of(patch.plus(anew).deltas(), full.base(), "every kind"), file, WriteOptions.defaults().withoutSketches());
     }
   }
 
