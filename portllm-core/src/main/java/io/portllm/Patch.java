@@ -7,6 +7,9 @@ import io.portllm.internal.patch.Glob;
 import io.portllm.internal.patch.PatchTokens;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
+import io.portllm.portability.PortabilityCheck;
+import io.portllm.portability.PortabilityReport;
+import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -234,6 +237,27 @@ public final class Patch {
    */
   public ModelVersion applyTo(ModelVersion newBase, MergeOptions options) {
     return newBase.patched(this, options);
+  }
+
+  /**
+   * Whether this patch will work on {@code newBase}, judged without data. Reads {@code newBase} and the patch once, and the model that the
+   * patch was made on if it is at hand; else what a patch file remembers of it.
+   *
+   * @return the verdict, with the figures behind it; a patch that does not fit is a verdict too
+   * @throws IOException if reading failed
+   * @see PortabilityCheck for threads, progress and merge options
+   */
+  public PortabilityReport checkAgainst(ModelVersion newBase) throws IOException {
+    return PortabilityCheck.defaults().check(this, newBase);
+  }
+
+  /**
+   * Whether this patch, made on {@code oldBase}, will work on {@code newBase}, judged without data.
+   *
+   * @throws IOException if reading failed
+   */
+  public PortabilityReport checkAgainst(ModelVersion newBase, ModelVersion oldBase) throws IOException {
+    return PortabilityCheck.defaults().withOldBase(oldBase).check(this, newBase);
   }
 
   /**

@@ -74,7 +74,9 @@ final class ExportCommand implements Callable<Integer> {
   @Option(names = "--trainable", description = "Write an adapter to be trained further (inference_mode false).")
   private boolean trainable;
 
-  @Option(names = "--leave-out", description = "gguf-lora: leave out the changes that llama.cpp would not apply, and list them. Default: refuse.")
+  @Option(
+      names = "--leave-out",
+      description = "gguf-lora: leave out the changes that llama.cpp would not apply, and list them. Default: refuse.")
   private boolean leaveOut;
 
   @Mixin private PatchOptions patchOptions;

@@ -22,6 +22,7 @@ import picocli.CommandLine.Command;
       UndoCommand.class,
       MergeCommand.class,
       ExportCommand.class,
+      CheckCommand.class,
       InfoCommand.class,
       TokensCommand.class,
       DemoCommand.class

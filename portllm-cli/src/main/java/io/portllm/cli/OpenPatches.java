@@ -33,7 +33,8 @@ final class OpenPatches implements AutoCloseable {
 
   private void add(Path path) throws IOException {
     if (Adapter.isGguf(path)) {
-      throw new IllegalArgumentException("[" + path + "] is a GGUF adapter, which needs its base: make a patch file of it with diff --adapter");
+      throw new IllegalArgumentException(
+          "[" + path + "] is a GGUF adapter, which needs its base: make a patch file of it with diff --adapter");
     }
     if (Files.isDirectory(path)) {
       PeftAdapter adapter = PeftAdapter.open(path);

@@ -34,8 +34,8 @@ public final class ExportOptions {
   }
 
   /**
-   * These options for an adapter that will be loaded on {@code model}: the new base of a ported patch. Weights that an adapter can only hold
-   * whole are this model's with the patch on them.
+   * These options for an adapter that will be loaded on {@code model}: the new base of a ported patch. Weights that an adapter can only
+   * hold whole are this model's with the patch on them.
    *
    * @param model must be open while the patch is written
    */
@@ -49,8 +49,8 @@ public final class ExportOptions {
   }
 
   /**
-   * These options for an adapter that is the start of a tune: its configuration does not say {@code inference_mode}. PEFT trains it when it is
-   * loaded with {@code is_trainable=True}.
+   * These options for an adapter that is the start of a tune: its configuration does not say {@code inference_mode}. PEFT trains it when
+   * it is loaded with {@code is_trainable=True}.
    */
   public ExportOptions trainable() {
     return new ExportOptions(base, baseName, true, leftOut, writing);

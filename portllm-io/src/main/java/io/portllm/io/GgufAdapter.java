@@ -19,12 +19,13 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A LoRA adapter in llama.cpp's format: a GGUF file of factors ({@code .lora_a}, {@code .lora_b}), as {@code convert_lora_to_gguf.py} writes it.
+ * A LoRA adapter in llama.cpp's format: a GGUF file of factors ({@code .lora_a}, {@code .lora_b}), as {@code convert_lora_to_gguf.py}
+ * writes it.
  *
  * <p>Its tensors have GGUF's names and order of rows, so a model is needed to make a patch of it: a GGUF file, or a Hugging Face
  * checkpoint of an architecture that {@code docs/reference/gguf-architectures.md} lists. The patch has the names by which patches know that
- * model's tensors. The scale is alpha / rank, as in llama.cpp, and 1 if alpha is 0. Norms that the adapter holds whole, which llama.cpp ignores,
- * are part of the patch.
+ * model's tensors. The scale is alpha / rank, as in llama.cpp, and 1 if alpha is 0. Norms that the adapter holds whole, which llama.cpp
+ * ignores, are part of the patch.
  *
  * <p>Immutable, and safe for use by many threads until closed.
  */
@@ -61,8 +62,8 @@ public final class GgufAdapter implements FineTuned, AutoCloseable {
   }
 
   /**
-   * The adapter's changes for a model of the kind that it was trained on, where that one is not at hand: norms that it holds whole replace the
-   * model's.
+   * The adapter's changes for a model of the kind that it was trained on, where that one is not at hand: norms that it holds whole replace
+   * the model's.
    *
    * @param model tells the names and order of rows; must stay open as long as the patch is used
    * @return a patch that is usable while this adapter is open
@@ -77,8 +78,8 @@ public final class GgufAdapter implements FineTuned, AutoCloseable {
   }
 
   /**
-   * The adapter's changes against its base: norms that it holds whole count as their difference from the base's, so that what the new base changed
-   * in them is kept.
+   * The adapter's changes against its base: norms that it holds whole count as their difference from the base's, so that what the new base
+   * changed in them is kept.
    *
    * @return a patch that is usable while this adapter and its base are open
    * @throws IncompatibleModelException if the adapter does not fit its base, with every mismatch

@@ -17,14 +17,16 @@ public final class GgufExport {
   /**
    * Writes a patch as a GGUF adapter, whole or not at all.
    *
-   * <p>Low-rank changes keep their factors, in float32 and with their rows in the order of the GGUF tensors; several products of one tensor are
-   * stacked. A scale that all have is in the file's alpha; other scales are multiplied into B. What llama.cpp would ignore or could not apply
-   * (changes without factors, norms, biases, embeddings that are heads too) is refused unless {@link ExportOptions#leavingOut} allows it.
+   * <p>Low-rank changes keep their factors, in float32 and with their rows in the order of the GGUF tensors; several products of one
+   * tensor are stacked. A scale that all have is in the file's alpha; other scales are multiplied into B. What llama.cpp would ignore or
+   * could not apply (changes without factors, norms, biases, embeddings that are heads too) is refused unless
+   * {@link ExportOptions#leavingOut} allows it.
    *
-   * @param patch what to write; its models must be open. It must have been made on {@link ExportOptions#base}, or that one must be like it: a
-   *     GGUF file, or a Hugging Face checkpoint
+   * @param patch what to write; its models must be open. It must have been made on {@link ExportOptions#base}, or that one must be like
+   *     it: a GGUF file, or a Hugging Face checkpoint
    * @param file the file to make; its name ends in {@code .gguf}
-   * @throws io.portllm.IncompatibleModelException if the patch does not fit the base, or llama.cpp could not apply all of it, with each change
+   * @throws io.portllm.IncompatibleModelException if the patch does not fit the base, or llama.cpp could not apply all of it, with each
+   *     change
    * @throws IllegalStateException if there is no base, or the patch has no low-rank change
    * @throws java.nio.file.FileAlreadyExistsException if the file exists and is not to be overwritten
    * @throws java.util.concurrent.CancellationException if the write was cancelled

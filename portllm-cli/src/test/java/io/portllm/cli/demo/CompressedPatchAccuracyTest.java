@@ -68,7 +68,7 @@ class CompressedPatchAccuracyTest {
       Patch patch = Patch.from(tuned, base);
       for (Row row : rows) {
         Compressed compressed = row.compressor().compress(patch);
-        long size = PatchFile.write(compressed.patch(), file, WriteOptions.defaults().overwriting()).bytes();
+        long size = PatchFile.write(compressed.patch(), file, WriteOptions.defaults().overwriting().withoutSketches()).bytes();
         ModelVersion model = compressed.patch().applyTo(base);
         LlamaModel llama = LlamaModel.read(model);
         ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(model);

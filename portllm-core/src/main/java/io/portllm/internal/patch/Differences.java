@@ -67,7 +67,7 @@ public final class Differences {
     PatchBase known = PatchBase.of(base);
     return tunedEmbeddings.tying() == known.tying()
         ? known
-        : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model());
+        : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model(), known.sketch());
   }
 
   /** Every tensor of either, bit for bit. Reads headers only. */

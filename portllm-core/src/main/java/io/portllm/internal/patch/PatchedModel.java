@@ -95,6 +95,11 @@ public final class PatchedModel implements DerivedModel {
     return delta != null && !(delta instanceof Delta.Unchanged);
   }
 
+  /** What is done to the tensor of this name, fitted to the new base: its tying and its tokens. */
+  public Optional<Delta> change(String tensor) {
+    return Optional.ofNullable(changes.get(tensor));
+  }
+
   @Override
   public String name() {
     return newBase.name();

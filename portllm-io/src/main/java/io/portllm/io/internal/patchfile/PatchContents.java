@@ -24,6 +24,7 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.adapter.AdapterChange;
 import io.portllm.io.internal.adapter.AdapterConfig;
+import io.portllm.portability.BaseSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -60,20 +61,23 @@ public final class PatchContents implements ModelVersion {
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
+  private final Optional<BaseSketch> sketch;
   private final boolean storesTokens;
   private final Shard shard;
 
-  private PatchContents(Patch patch, PatchSurvey survey) throws IOException {
+  private PatchContents(Patch patch, PatchSurvey survey, WriteOptions options) throws IOException {
     this.patch = patch;
     this.survey = survey;
     patch.deltas().forEach(this::store);
+    this.sketch = patch.base().flatMap(survey::sketch).filter(known -> options.sketches() && !known.tensors().isEmpty());
+    sketch.ifPresent(known -> put(SketchCoding.info(known), SketchCoding.values(known)::read));
     this.storesTokens = storeTokens();
     this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
   public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
-    return new PatchContents(patch, PatchSurvey.of(patch, options));
+    return new PatchContents(patch, PatchSurvey.of(patch, options), options);
   }
 
   /** What the rows stand for, where some are changed: the new base's may stand for other tokens. */
@@ -430,6 +434,10 @@ public final class PatchContents implements ModelVersion {
       metadata.put(PatchKeys.BASE_TYING, base.tying().name());
       base.fingerprint().ifPresent(fingerprint -> metadata.put(PatchKeys.BASE_FINGERPRINT, fingerprint));
       metadata.put(PatchKeys.BASE_TENSORS, json.writeValueAsString(tensorsOf(base)));
+      if (sketch.isPresent()) {
+        metadata.put(PatchKeys.BASE_CONFIG, json.writeValueAsString(sketch.get().config()));
+        metadata.put(PatchKeys.BASE_SKETCHES, json.writeValueAsString(SketchCoding.contents(sketch.get())));
+      }
     }
     return metadata;
   }

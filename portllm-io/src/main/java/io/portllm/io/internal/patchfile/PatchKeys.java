@@ -6,7 +6,9 @@ package io.portllm.io.internal.patchfile;
  * <p>Metadata: {@value #FORMAT} is {@value #FORMAT_VALUE}; {@value #VERSION} is {@value #VERSION_VALUE}; {@value #RECIPE} is free text;
  * {@value #DELTAS} is a JSON object from tensor name to {@code {"shape": [..], "terms": [{"kind": .., "factor": ..}, ..]}};
  * {@value #BASE_NAME}, {@value #BASE_FINGERPRINT}, {@value #BASE_TYING} and {@value #BASE_TENSORS} describe the model that the patch was
- * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}.
+ * made on, the last as a JSON object from tensor name to {@code [dtype, [dimensions], digest]}. {@value #BASE_CONFIG} is a JSON object
+ * of some of its settings; {@value #BASE_SKETCHES} one from tensor name to whether its sketch has products with the change. The sketches'
+ * values are one F32 vector that is called {@value #BASE_SKETCHES} too.
  *
  * <p>{@value #TOKENS} names a tensor of U8 that says which token each row of embedding and head changes stands for, {@link TokenTable} has
  * its format; {@value #FIRST_ADDED} is the row of the first token that fine-tuning added, and {@value #ADDED} says of those that were added to
@@ -25,6 +27,8 @@ final class PatchKeys {
   static final String BASE_FINGERPRINT = "portllm.base.fingerprint";
   static final String BASE_TYING = "portllm.base.tying";
   static final String BASE_TENSORS = "portllm.base.tensors";
+  static final String BASE_CONFIG = "portllm.base.config";
+  static final String BASE_SKETCHES = "portllm.base.sketches";
   static final String TOKENS = "portllm.tokens";
   static final String FIRST_ADDED = "portllm.tokens.first-added";
   static final String ADDED = "portllm.tokens.added";

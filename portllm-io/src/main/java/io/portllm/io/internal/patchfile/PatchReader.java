@@ -24,6 +24,7 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
+import io.portllm.portability.BaseSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -36,6 +37,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Collectors;
 
 /** Makes a patch of the metadata and tensors of a patch file. */
 public final class PatchReader {
@@ -52,7 +54,7 @@ public final class PatchReader {
     this.metadata = tensors.shards().get(0).metadata();
   }
 
-  /** The patch that {@code tensors}, the content of {@code file}, stand for. Reads headers and row numbers only. */
+  /** The patch that {@code tensors}, the content of {@code file}, stand for. Reads headers, row numbers and sketches only. */
   public static Patch read(Path file, SafetensorsModel tensors) throws IOException {
     return new PatchReader(file, tensors).read();
   }
@@ -85,13 +87,13 @@ public final class PatchReader {
         throw malformed("PF-SHAPE", "tensor " + Names.quote(entry.getKey()) + ": " + e.getMessage());
       }
     }
+    Optional<PatchBase> base = base();
     TokenRows rows = tokens();
     for (TensorInfo tensor : tensors.tensors()) {
       if (!used.contains(tensor.name())) {
         throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
       }
     }
-    Optional<PatchBase> base = base();
     try {
       return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, "")).withTokens(rows);
     } catch (IllegalArgumentException e) {
@@ -443,7 +445,43 @@ public final class PatchReader {
             tying,
             infos,
             digests,
-            Optional.empty()));
+            Optional.empty(),
+            sketch(infos)));
+  }
+
+  private Optional<BaseSketch> sketch(List<TensorInfo> base) throws IOException {
+    if (!metadata.containsKey(PatchKeys.BASE_SKETCHES)) {
+      return Optional.empty();
+    }
+    Set<String> known = base.stream().map(TensorInfo::name).collect(Collectors.toSet());
+    Map<String, Boolean> contents = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.BASE_SKETCHES, require(PatchKeys.BASE_SKETCHES))) {
+      if (!known.contains(entry.getKey()) || !entry.getValue().isBoolean()) {
+        throw malformed(
+            "PF-SKETCH",
+            "tensor " + Names.quote(entry.getKey()) + " must be one of the base's, and true or false be said of its sketch, but it is "
+                + Names.quote(entry.getValue().toString()));
+      }
+      contents.put(entry.getKey(), entry.getValue().booleanValue());
+    }
+    Map<String, String> config = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.BASE_CONFIG, metadata.getOrDefault(PatchKeys.BASE_CONFIG, "{}"))) {
+      config.put(entry.getKey(), entry.getValue().asText());
+    }
+    Tensor vector =
+        tensors.tensor(PatchKeys.BASE_SKETCHES).orElseThrow(() -> malformed("PF-SKETCH", "the sketches of the base are missing"));
+    long length = SketchCoding.length(contents);
+    if (vector.info().dtype() != DType.F32 || !vector.info().shape().equals(Shape.of(length))) {
+      throw malformed(
+          "PF-SKETCH",
+          "the sketches of the base must be F32 [" + length + "] but are " + vector.info().dtype() + " " + vector.info().shape());
+    }
+    used.add(PatchKeys.BASE_SKETCHES);
+    try {
+      return Optional.of(new BaseSketch(config, SketchCoding.read(contents, vector)));
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-SKETCH", e.getMessage());
+    }
   }
 
   private String digest(String text) throws IOException {

@@ -13,9 +13,12 @@ import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.Equality;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.patch.TwoTensors;
+import io.portllm.internal.portability.BaseSketcher;
 import io.portllm.internal.run.Progress;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.write.Parallel;
+import io.portllm.portability.BaseSketch;
+import io.portllm.portability.TensorSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -28,7 +31,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
  * The first pass over what a patch is made of: finds differences that are zero everywhere, the least type that holds the others exactly,
- * how long the payloads of exact changes are, and the base's fingerprint.
+ * how long the payloads of exact changes are, the base's fingerprint and its sketch.
  */
 final class PatchSurvey {
   private static final int BLOCK_BYTES = 1 << 20;
@@ -37,6 +40,7 @@ final class PatchSurvey {
   private final Map<String, String> digests = new ConcurrentHashMap<>();
   private final Map<String, ExactPayloads> exact = new ConcurrentHashMap<>();
   private final ConcurrentLinkedQueue<ExactPayload.Coder> coders = new ConcurrentLinkedQueue<>();
+  private final Map<String, TensorSketch> sketches = new ConcurrentHashMap<>();
   private final DirectBuffers buffers = new DirectBuffers(BLOCK_BYTES);
 
   private PatchSurvey() {}
@@ -51,6 +55,8 @@ final class PatchSurvey {
         bytes += tensor.bytes();
       }
     }
+    List<Tensor> sketched = sketched(patch, options);
+    bytes += sketched.stream().mapToLong(tensor -> tensor.info().bytes()).sum();
     List<Delta.Difference> pairs = new ArrayList<>();
     Map<String, TwoTensors> bits = new TreeMap<>();
     for (Map.Entry<String, Delta> entry : patch.deltas().entrySet()) {
@@ -79,6 +85,7 @@ final class PatchSurvey {
                 .filter(tensor -> !bits.containsKey(tensor.name()) || !isOf(base, bits.get(tensor.name())))
                 .forEach(tensor -> tasks.add(() -> survey.digest(model, tensor, progress))));
     pairs.forEach(pair -> tasks.add(() -> survey.examine(pair, progress)));
+    sketched.forEach(tensor -> tasks.add(() -> survey.sketch(tensor, patch, progress)));
     Parallel.run(options, tasks);
     return survey;
   }
@@ -86,6 +93,30 @@ final class PatchSurvey {
   /** The base's fingerprint, if the base was at hand. */
   Optional<Fingerprint> fingerprint() {
     return digests.isEmpty() ? Optional.empty() : Optional.of(Fingerprint.of(digests));
+  }
+
+  /** A sketch of the base, if it was at hand and one is wanted. */
+  Optional<BaseSketch> sketch(PatchBase base) {
+    return sketches.isEmpty()
+        ? base.sketch()
+        : Optional.of(new BaseSketch(base.model().map(BaseSketcher::settings).orElse(Map.of()), sketches));
+  }
+
+  /** The tensors of the base to sketch: none for an exact patch, which fits that base alone. */
+  private static List<Tensor> sketched(Patch patch, WriteOptions options) {
+    Optional<ModelVersion> base = patch.base().flatMap(PatchBase::model).map(ModelVersion::decoded);
+    if (base.isEmpty() || patch.isExact() || !options.sketches()) {
+      return List.of();
+    }
+    return base.get().tensors().stream().filter(BaseSketcher::isSketched).map(tensor -> new Tensor(base.get(), tensor)).toList();
+  }
+
+  private void sketch(Tensor tensor, Patch patch, Progress progress) throws IOException {
+    TensorSketch sketch = BaseSketcher.sketch(tensor, Optional.ofNullable(patch.deltas().get(tensor.info().name())));
+    if (SketchCoding.isStorable(sketch)) {
+      sketches.put(tensor.info().name(), sketch);
+    }
+    progress.add(tensor.info().bytes());
   }
 
   /** Whether every difference is zero. */

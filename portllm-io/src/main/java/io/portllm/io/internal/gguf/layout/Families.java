@@ -7,8 +7,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The architectures that are mapped. A table has a line for each GGUF tensor: its name, the Hugging Face tensor's name, and how the one is made
- * of the other ({@link Rule} knows the words; none means: as it is). To add an architecture, add it here and to
+ * The architectures that are mapped. A table has a line for each GGUF tensor: its name, the Hugging Face tensor's name, and how the one is
+ * made of the other ({@link Rule} knows the words; none means: as it is). To add an architecture, add it here and to
  * {@code tools/golden_gguf_layouts.py}, which makes a model of it and has llama.cpp convert it.
  *
  * <p>Names and transforms are those of llama.cpp's converter ({@code conversion/*.py}) and gguf-py's {@code tensor_mapping.py}.

@@ -17,8 +17,8 @@ import java.util.Set;
  * @param tensors the GGUF tensors with their shapes
  * @param sources the Hugging Face tensors with their shapes, in the order of the GGUF file
  * @param generated the GGUF tensors that the conversion computes from the configuration, such as {@code rope_freqs.weight}
- * @param cut the Hugging Face tensors that may have more rows in the checkpoint: the conversion keeps the first, as many as there are tokens.
- *     {@code sources} has the shape that was kept
+ * @param cut the Hugging Face tensors that may have more rows in the checkpoint: the conversion keeps the first, as many as there are
+ *     tokens. {@code sources} has the shape that was kept
  * @param ignored globs of the names of Hugging Face tensors that the conversion leaves out
  */
 public record Layout(

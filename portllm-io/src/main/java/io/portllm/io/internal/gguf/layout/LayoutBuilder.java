@@ -44,8 +44,8 @@ final class LayoutBuilder {
   Layout build(Map<String, Shape> tensors, Set<String> generated, Set<String> cut, List<String> ignored) throws NoLayoutException {
     for (Map.Entry<String, Shape> source : sources.entrySet()) {
       if (sourceRows.get(source.getKey()) != Target.rows(source.getValue())) {
-        throw new NoLayoutException(
-            "has " + sourceRows.get(source.getKey()) + " of the " + Target.rows(source.getValue()) + " rows of " + Names.quote(source.getKey()));
+        throw new NoLayoutException("has " + sourceRows.get(source.getKey()) + " of the " + Target.rows(source.getValue()) + " rows of "
+            + Names.quote(source.getKey()));
       }
     }
     for (Map.Entry<String, Shape> tensor : tensors.entrySet()) {

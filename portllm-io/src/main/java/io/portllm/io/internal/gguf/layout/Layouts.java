@@ -46,8 +46,8 @@ public final class Layouts {
    * The layout of a GGUF file.
    *
    * @param tensors all its tensors
-   * @param known names of Hugging Face tensors, such as those that a patch changes: checkpoints of one architecture can differ in what their
-   *     names start with and in whether experts are fused, and the way is taken that has most of these. May be empty
+   * @param known names of Hugging Face tensors, such as those that a patch changes: checkpoints of one architecture can differ in what
+   *     their names start with and in whether experts are fused, and the way is taken that has most of these. May be empty
    */
   public static Mapping of(Hyperparameters hyperparameters, Map<String, Shape> tensors, Collection<String> known) {
     Optional<Family> family = Families.named(hyperparameters.architecture());
@@ -93,8 +93,8 @@ public final class Layouts {
         strange = Optional.of(unknown.get(0));
       }
     }
-    return new Mapping.Unmapped("has tensor " + Names.quote(strange.orElseThrow()) + ", which " + Names.quote(hyperparameters.architecture())
-        + " models do not have");
+    return new Mapping.Unmapped(
+        "has tensor " + Names.quote(strange.orElseThrow()) + ", which " + Names.quote(hyperparameters.architecture()) + " models do not have");
   }
 
   private static List<List<Rule>> candidates(Family family, List<Spelling> spellings) {
@@ -181,8 +181,8 @@ public final class Layouts {
     if (mapping instanceof Layout layout) {
       for (Map.Entry<String, Shape> source : layout.sources().entrySet()) {
         if (!source.getValue().equals(checkpoint.get(source.getKey()))) {
-          return new Mapping.Unmapped("has tensor " + Names.quote(source.getKey()) + " of shape " + checkpoint.get(source.getKey()) + ", where "
-              + source.getValue() + " was expected");
+          return new Mapping.Unmapped("has tensor " + Names.quote(source.getKey()) + " of shape " + checkpoint.get(source.getKey())
+              + ", where " + source.getValue() + " was expected");
         }
       }
     }

@@ -5,8 +5,8 @@ final class RowOrders {
   private RowOrders() {}
 
   /**
-   * The rows of each head in pairs: Hugging Face has the first halves of all pairs and then the second halves, as its rotary embedding takes
-   * them; llama.cpp wants the pairs together ({@code LlamaModel.permute} of its converter).
+   * The rows of each head in pairs: Hugging Face has the first halves of all pairs and then the second halves, as its rotary embedding
+   * takes them; llama.cpp wants the pairs together ({@code LlamaModel.permute} of its converter).
    *
    * @param width rows of a head, even
    */
@@ -25,8 +25,8 @@ final class RowOrders {
   }
 
   /**
-   * Fused queries, keys and values: Hugging Face has groups of some heads of queries, one of keys and one of values; llama.cpp wants all queries,
-   * then all keys, then all values.
+   * Fused queries, keys and values: Hugging Face has groups of some heads of queries, one of keys and one of values; llama.cpp wants all
+   * queries, then all keys, then all values.
    *
    * @param groups how many
    * @param queries heads of queries in a group

@@ -158,8 +158,8 @@ final class Transforms {
   }
 
   /**
-   * The queries, keys or values of a fused tensor of groups, each of which has some heads of queries, one of keys and one of values; queries and
-   * keys with their rows in pairs.
+   * The queries, keys or values of a fused tensor of groups, each of which has some heads of queries, one of keys and one of values;
+   * queries and keys with their rows in pairs.
    */
   record Grouped(Role role) implements Transform {
     @Override

@@ -53,14 +53,15 @@ public final class LoraExport implements NewGguf {
   }
 
   /**
-   * What the adapter of {@code patch} holds. Factors of the embedding, those of sums of several products, and those of products stored in the
-   * other orientation are held in memory; all else is read as it is written.
+   * What the adapter of {@code patch} holds. Factors of the embedding, those of sums of several products, and those of products stored in
+   * the other orientation are held in memory; all else is read as it is written.
    *
    * @throws IncompatibleModelException if llama.cpp could not apply all of it, unless what it cannot apply is to be left out
    */
   public static LoraExport of(Patch patch, ExportOptions options) throws IOException {
     ModelVersion base = options.base().or(() -> patch.base().flatMap(PatchBase::model)).orElseThrow(() -> new IllegalStateException(
-        "the patch " + Names.quote(patch.recipe()) + " can be written as a GGUF adapter only with its base at hand, whose order of rows it needs"));
+        "the patch " + Names.quote(patch.recipe())
+            + " can be written as a GGUF adapter only with its base at hand, whose order of rows it needs"));
     LoraExport export = new LoraExport(patch, options, AdaptedModel.of(base));
     export.sort();
     export.assemble();
@@ -75,7 +76,8 @@ public final class LoraExport implements NewGguf {
     }
     options.leftOut().ifPresent(mismatches::forEach);
     if (factors.isEmpty()) {
-      throw new IllegalStateException("the patch " + Names.quote(patch.recipe()) + " has no low-rank change for an adapter; extract it by rank first");
+      throw new IllegalStateException(
+          "the patch " + Names.quote(patch.recipe()) + " has no low-rank change for an adapter; extract it by rank first");
     }
   }
 

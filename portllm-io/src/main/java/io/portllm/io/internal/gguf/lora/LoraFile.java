@@ -70,7 +70,8 @@ public record LoraFile(String architecture, double alpha, Map<String, Factors> f
     }
     String kind = metadata.string(KIND).orElse("");
     if (!kind.equals("lora")) {
-      throw new MalformedModelException(path, "GA-KIND", -1, "must be of the kind 'lora' (adapter.type) but is of the kind " + Names.quote(kind));
+      throw new MalformedModelException(
+          path, "GA-KIND", -1, "must be of the kind 'lora' (adapter.type) but is of the kind " + Names.quote(kind));
     }
     if (metadata.has(ALORA)) {
       throw new MalformedModelException(

@@ -18,8 +18,8 @@ import java.util.TreeMap;
 import java.util.zip.GZIPInputStream;
 
 /**
- * A model of the golden file that {@code tools/golden_gguf_layouts.py} made, which says what llama.cpp's converters make of elements that are
- * numbered.
+ * A model of the golden file that {@code tools/golden_gguf_layouts.py} made, which says what llama.cpp's converters make of elements that
+ * are numbered.
  *
  * @param config what its configuration says of heads
  * @param numbers what the GGUF metadata says of heads
