@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes each reader of files from elsewhere with Jazzer, from the corpora that are checked in.
-#   SECONDS_EACH=3600 tools/fuzz.sh [safetensors index gguf adapter patch]
+#   SECONDS_EACH=3600 tools/fuzz.sh [safetensors index gguf adapter patch vocabulary]
 # New inputs gather in portllm-io/target/fuzz/TARGET; findings are the crash-* files there. A finding that is mended belongs into
 # portllm-io/src/test/resources/fuzz/TARGET, which every build runs (CorpusTest). Adapters may hold regular expressions, whose steps are
 # counted: Jazzer's complaint about any such is switched off.
@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-60}
 targets=("$@")
-[ $# -gt 0 ] || targets=(safetensors index gguf adapter patch)
+[ $# -gt 0 ] || targets=(safetensors index gguf adapter patch vocabulary)
 mvn -B -q -ntp -Pfuzz -pl portllm-io -am -DskipTests package
 cd portllm-io
 classpath=target/test-classes:target/classes:$(cat target/fuzz.classpath)

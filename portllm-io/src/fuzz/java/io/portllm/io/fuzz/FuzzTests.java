@@ -31,4 +31,9 @@ class FuzzTests {
   void patch(byte[] input) throws IOException {
     TARGETS.patch(input);
   }
+
+  @FuzzTest(maxDuration = "24h")
+  void vocabulary(byte[] input) throws IOException {
+    TARGETS.vocabulary(input);
+  }
 }

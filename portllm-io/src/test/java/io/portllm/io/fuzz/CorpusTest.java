@@ -23,7 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
  * profile looks for new ones ({@code tools/fuzz.sh}).
  */
 class CorpusTest {
-  private static final int MUTATIONS = Integer.getInteger("portllm.mutations", 600);
+  private static final int MUTATIONS = Integer.getInteger("portllm.mutations", 300);
 
   @TempDir Path dir;
 
@@ -44,7 +44,7 @@ class CorpusTest {
 
   private void run(String name, Targets.Target target) throws Exception {
     List<byte[]> corpus = corpus(name);
-    assertTrue(corpus.size() > 5);
+    assertTrue(corpus.size() > 5, name);
     target.accept(new byte[0]);
     for (byte[] input : corpus) {
       target.accept(input);

@@ -53,7 +53,13 @@ public final class Targets {
 
   /** All of them by the name of their corpus. */
   public Map<String, Target> all() {
-    return Map.of("safetensors", this::safetensors, "index", this::index, "gguf", this::gguf, "adapter", this::adapter, "patch", this::patch);
+    return Map.of(
+        "safetensors", this::safetensors,
+        "index", this::index,
+        "gguf", this::gguf,
+        "adapter", this::adapter,
+        "patch", this::patch,
+        "vocabulary", this::vocabulary);
   }
 
   private interface Use {
@@ -167,6 +173,21 @@ public final class Targets {
         () -> {
           try (PatchFile patch = PatchFile.open(file)) {
             Fingerprint.of(patch.patch().applyTo(base));
+          }
+        });
+  }
+
+  /** The tokenizer of a model. */
+  public void vocabulary(byte[] input) throws IOException {
+    Path folder = dir.resolve("vocabulary");
+    if (!Files.isDirectory(folder)) {
+      new TestModel("m").random("model.embed_tokens.weight", DType.F32, 1, 1, 4, 2).config("model_type", "\"llama\"").saveTo(folder);
+    }
+    Files.write(folder.resolve("tokenizer.json"), input);
+    documented(
+        () -> {
+          try (ModelVersion model = Checkpoints.open(folder)) {
+            model.vocabulary();
           }
         });
   }

@@ -66,8 +66,16 @@ class CrashSafetyTest {
   private Stream<DynamicTest> forEachKind(ForKind test) throws IOException {
     List<DynamicTest> tests = new ArrayList<>();
     for (Kind kind : Writers.all(inputs)) {
-      tests.add(DynamicTest.dynamicTest(kind + " onto nothing", () -> test.run(new Case(kind, false))));
-      tests.add(DynamicTest.dynamicTest(kind + " over another", () -> test.run(new Case(kind, true))));
+      for (boolean replaces : new boolean[] {false, true}) {
+        tests.add(
+            DynamicTest.dynamicTest(
+                kind + (replaces ? " over another" : " onto nothing"),
+                () -> {
+                  Case found = new Case(kind, replaces);
+                  test.run(found);
+                  found.assertInputsAreAsTheyWere();
+                }));
+      }
     }
     return tests.stream();
   }
@@ -80,6 +88,7 @@ class CrashSafetyTest {
   private final class Case {
     private final Kind kind;
     private final boolean replaces;
+    private final Path older;
     private final Map<String, String> before;
     private final Map<String, String> after;
     private final Map<String, String> given = Trees.contents(inputs);
@@ -87,6 +96,8 @@ class CrashSafetyTest {
     Case(Kind kind, boolean replaces) throws IOException {
       this.kind = kind;
       this.replaces = replaces;
+      this.older = Files.createDirectory(work.resolve("older" + runs++));
+      kind.older().write(older.resolve(kind.target()), OPTIONS, new FaultyDisk(Fault.FAIL, Integer.MAX_VALUE));
       this.before = Trees.contents(start());
       Path folder = start();
       kind.writer().write(folder.resolve(kind.target()), OPTIONS, new FaultyDisk(Fault.FAIL, Integer.MAX_VALUE));
@@ -99,9 +110,25 @@ class CrashSafetyTest {
     private Path start() throws IOException {
       Path folder = Files.createDirectory(work.resolve("run" + runs++));
       if (replaces) {
-        kind.older().write(folder.resolve(kind.target()), OPTIONS, new FaultyDisk(Fault.FAIL, Integer.MAX_VALUE));
+        copy(older, folder);
       }
       return folder;
+    }
+
+    private static void copy(Path from, Path to) throws IOException {
+      try (Stream<Path> paths = Files.walk(from)) {
+        for (Path path : (Iterable<Path>) paths::iterator) {
+          if (!path.equals(from)) {
+            Files.copy(path, to.resolve(from.relativize(path)));
+          }
+        }
+      }
+    }
+
+    /** To be called in the end. */
+    void assertInputsAreAsTheyWere() throws IOException {
+      assertEquals(given, Trees.contents(inputs));
+      assertEquals(List.of(), Trees.openFiles(dir));
     }
 
     private void write(Path folder, Disk disk) throws IOException {
@@ -145,8 +172,6 @@ class CrashSafetyTest {
     private void assertNextRunWorks(Path folder, String when) throws IOException {
       write(folder, new FaultyDisk(Fault.FAIL, Integer.MAX_VALUE));
       assertEquals(after, Trees.contents(folder), when);
-      assertEquals(given, Trees.contents(inputs), when);
-      assertEquals(List.of(), Trees.openFiles(dir), when);
     }
   }
 

@@ -33,7 +33,7 @@ import org.junit.jupiter.api.io.TempDir;
  * next process goes on. {@code tools/kill_test.sh} kills more often.
  */
 class KillTest {
-  private static final int KILLS = Integer.getInteger("portllm.kills", 6);
+  private static final int KILLS = Integer.getInteger("portllm.kills", 4);
 
   /** Longer than a few rounds of the child take. */
   private static final int LONGEST_MILLIS = 120;
