@@ -1,0 +1,114 @@
+package io.portllm.internal.portability.page;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.function.Function;
+
+/** A figure of every module of every layer as a picture. */
+final class HeatMap {
+  private static final int ROW = 18;
+  private static final int TOP = 6;
+  private static final int BOTTOM = 36;
+
+  /** The width of a letter of a label. */
+  private static final double LETTER = 6.7;
+
+  private static final int LONGEST_LABEL = 34;
+
+  /** More layers or modules are not drawn. */
+  static final int MOST_LAYERS = 400;
+
+  static final int MOST_MODULES = 60;
+
+  private final Stack stack;
+  private final List<Integer> layers;
+  private final List<String> modules;
+  private final int left;
+  private final int column;
+
+  HeatMap(Stack stack) {
+    this.stack = stack;
+    this.layers = stack.layers().keySet().stream().limit(MOST_LAYERS).toList();
+    this.modules = stack.modules().keySet().stream().limit(MOST_MODULES).toList();
+    int longest = modules.stream().mapToInt(module -> Math.min(LONGEST_LABEL, module.length())).max().orElse(0);
+    this.left = (int) (longest * LETTER) + 12;
+    int count = layers.size();
+    this.column = count <= 6 ? 42 : count <= 16 ? 24 : count <= 40 ? 14 : 7;
+  }
+
+  /**
+   * The picture.
+   *
+   * @param missing what it says of cells without a figure
+   */
+  Markup draw(
+      String title, String description, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text, String missing) {
+    int width = left + column * layers.size() + 14;
+    int height = TOP + ROW * modules.size() + BOTTOM;
+    Markup svg = new Markup();
+    svg.add("<svg class=\"heat w{}\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" role=\"img\">",
+        column, width, height, width, height);
+    svg.add("<title>{}</title><desc>{}</desc>", title, description);
+    for (int row = 0; row < modules.size(); row++) {
+      String module = modules.get(row);
+      int y = TOP + row * ROW;
+      svg.add("<text class=\"end\" x=\"{}\" y=\"{}\">{}</text>", left - 6, y + 13, Markup.shortened(module, LONGEST_LABEL));
+      svg.add("<g transform=\"translate({} {})\">", left, y);
+      cells(svg, module, figure, scale, text, missing);
+      svg.add("</g>\n");
+    }
+    axis(svg, TOP + ROW * modules.size());
+    return svg.add("</svg>");
+  }
+
+  private void cells(
+      Markup svg, String module, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text, String missing) {
+    Map<Integer, Group> groups = stack.modules().get(module);
+    for (int i = 0; i < layers.size(); i++) {
+      Group group = groups.get(layers.get(i));
+      if (group == null) {
+        continue;
+      }
+      OptionalDouble value = figure.apply(group);
+      boolean known = value.isPresent() && !Double.isNaN(value.getAsDouble());
+      String colour = !known ? "none" : scale.classOf(value.getAsDouble());
+      String together = group.tensors().size() > 1 ? " (" + group.tensors().size() + " tensors)" : "";
+      String shown = known ? text.apply(value.getAsDouble()) : missing;
+      svg.add(
+          "<rect class=\"{}\" x=\"{}\"><title>{} {}{}: {}</title></rect>",
+          colour, i * column, layers.get(i), Markup.shortened(module, LONGEST_LABEL), together, shown);
+    }
+  }
+
+  private void axis(Markup svg, int y) {
+    int every = every(layers.size(), column);
+    for (int i = 0; i < layers.size(); i += every) {
+      svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(left + (i + 0.5) * column), y + 14, layers.get(i));
+    }
+    svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">layer</text>", Numbers.at(left + layers.size() * column / 2.0), y + 30);
+  }
+
+  /** Between how many places labels of up to three digits stand. */
+  static int every(int places, double wide) {
+    for (int step : List.of(1, 2, 5, 10, 20, 50, 100, 200, 500)) {
+      if (step * wide >= 24) {
+        return step;
+      }
+    }
+    return Math.max(1, places);
+  }
+
+  /** What was left out of the pictures, in sentences. */
+  List<String> left() {
+    List<String> left = new ArrayList<>();
+    if (stack.layers().size() > layers.size()) {
+      left.add("The pictures show the first " + layers.size() + " of " + stack.layers().size() + " layers.");
+    }
+    if (stack.modules().size() > modules.size()) {
+      left.add("The pictures show the first " + modules.size() + " of " + stack.modules().size() + " modules.");
+    }
+    return left;
+  }
+}
