@@ -48,8 +48,8 @@ public interface BitChange {
    * Reads bytes of the tensor that it makes.
    *
    * @param given the tensor that is changed, with the digest {@link #digestBefore}; empty where it adds one
-   * @param offset the first byte, at the start of an element
-   * @param destination filled from its position to its limit, which is at the end of an element
+   * @param offset the first byte, at the start of an element; any if elements share bytes, as those of quantised types do
+   * @param destination filled from its position to its limit, which is at the end of an element, if elements have ends
    */
   void read(Optional<Tensor> given, long offset, ByteBuffer destination) throws IOException;
 

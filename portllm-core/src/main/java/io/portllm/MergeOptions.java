@@ -8,7 +8,7 @@ import java.util.Objects;
  * How patches are extracted and applied. Immutable.
  */
 public final class MergeOptions {
-  private static final MergeOptions DEFAULTS = new MergeOptions(ImmutableSet.of(), Merger.scalar(), BasePolicy.FREEZE);
+  private static final MergeOptions DEFAULTS = new MergeOptions(ImmutableSet.of(), Merger.fastest(), BasePolicy.FREEZE);
 
   private final ImmutableSet<Allow> allowed;
   private final Merger merger;
@@ -20,7 +20,7 @@ public final class MergeOptions {
     this.basePolicy = basePolicy;
   }
 
-  /** Nothing allowed that does not fit, the scalar merger, and {@link BasePolicy#FREEZE}. */
+  /** Nothing allowed that does not fit, the fastest merger, and {@link BasePolicy#FREEZE}. */
   public static MergeOptions defaults() {
     return DEFAULTS;
   }

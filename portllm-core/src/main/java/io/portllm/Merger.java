@@ -1,5 +1,6 @@
 package io.portllm;
 
+import io.portllm.internal.kernel.FastestMerger;
 import io.portllm.internal.kernel.ScalarMerger;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -35,6 +36,14 @@ public interface Merger {
   /** The implementation in plain Java, which defines the bits that all others must give. */
   static Merger scalar() {
     return ScalarMerger.INSTANCE;
+  }
+
+  /**
+   * The fastest implementation that this JVM can run: the Vector API's on JDK 25 and later with
+   * {@code --add-modules jdk.incubator.vector} and vectors of 256 bits or more, else {@link #scalar}. The bits are the same.
+   */
+  static Merger fastest() {
+    return FastestMerger.INSTANCE;
   }
 
   /**

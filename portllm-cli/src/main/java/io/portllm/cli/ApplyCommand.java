@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
@@ -9,6 +10,7 @@ import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -37,7 +39,7 @@ final class ApplyCommand implements Callable<Integer> {
       description = "The model that the adapter was trained on. With it, modules that the adapter stores whole count as their difference from the base's.")
   private Path base;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
@@ -65,11 +67,14 @@ final class ApplyCommand implements Callable<Integer> {
 
   private int apply(Patch opened) throws IOException {
     WriteReport report;
+    Optional<TokenReport> tokens;
     try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("applying")) {
-      ModelVersion ported = patchOptions.on(opened).applyTo(newBase, common.mergeOptions());
+      Patch chosen = patchOptions.on(opened);
+      tokens = common.tokens(chosen, newBase);
+      ModelVersion ported = chosen.applyTo(newBase, common.mergeOptions());
       report = Checkpoints.write(ported, output, common.writeOptions(progress));
     }
-    Reports.print(spec.commandLine().getOut(), report, common.json);
+    Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
     return 0;
   }
 }

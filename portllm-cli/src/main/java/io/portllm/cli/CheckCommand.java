@@ -9,8 +9,8 @@ import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
 import io.portllm.io.PortabilityReports;
+import io.portllm.portability.ChainReport;
 import io.portllm.portability.PortabilityCheck;
-import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.Verdict;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -55,8 +55,12 @@ final class CheckCommand implements Callable<Integer> {
       description = "The model that was tuned. Patch files remember enough of it to do without; adapters do not.")
   private Path base;
 
-  @Option(names = "--to", required = true, paramLabel = "N", description = "The new base.")
-  private Path to;
+  @Option(
+      names = "--to",
+      required = true,
+      paramLabel = "N",
+      description = "The new base. Given more than once, releases in their order: says at which the patch stops working.")
+  private List<Path> to;
 
   @Option(
       names = "--json",
@@ -128,17 +132,34 @@ final class CheckCommand implements Callable<Integer> {
   }
 
   private Verdict report(Patch opened, PortabilityCheck check) throws IOException {
-    PortabilityReport report;
-    try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("checking")) {
-      report = check.withProgress(progress).check(patchOptions.on(opened), newBase);
+    List<ModelVersion> releases = new ArrayList<>();
+    try {
+      for (Path path : to) {
+        releases.add(Checkpoints.open(path));
+      }
+      ChainReport chain;
+      try (ProgressLine progress = new ProgressLine("checking")) {
+        chain = check.withProgress(progress).checkChain(patchOptions.on(opened), releases);
+      }
+      print(chain);
+      // Of several, the last is the one that the patch is wanted on.
+      return chain.reports().get(chain.reports().size() - 1).verdict();
+    } finally {
+      for (ModelVersion release : releases) {
+        release.close();
+      }
     }
+  }
+
+  private void print(ChainReport chain) throws IOException {
+    boolean one = chain.reports().size() == 1;
+    String asJson = one ? PortabilityReports.json(chain.reports().get(0)) : PortabilityReports.json(chain);
     PrintWriter out = spec.commandLine().getOut();
     boolean toOut = json != null && json.toString().equals("-");
-    out.print(toOut ? PortabilityReports.json(report) : report + System.lineSeparator());
+    out.print(toOut ? asJson : (one ? chain.reports().get(0) : chain) + System.lineSeparator());
     out.flush();
     if (json != null && !toOut) {
-      Files.writeString(json, PortabilityReports.json(report), StandardCharsets.UTF_8);
+      Files.writeString(json, asJson, StandardCharsets.UTF_8);
     }
-    return report.verdict();
   }
 }

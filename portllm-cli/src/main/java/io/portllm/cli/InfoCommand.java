@@ -14,6 +14,7 @@ import io.portllm.PatchBase;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.io.Checkpoints;
+import io.portllm.io.GgufInfo;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
 import java.io.IOException;
@@ -40,7 +41,7 @@ import picocli.CommandLine.Spec;
 final class InfoCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
-  @Parameters(paramLabel = "PATH", description = "A model folder, a .safetensors file, a patch file or an adapter folder.")
+  @Parameters(paramLabel = "PATH", description = "A model folder, a .safetensors or .gguf file, a patch file or an adapter folder.")
   private Path path;
 
   @Option(names = "--json", description = "Print as JSON.")
@@ -78,10 +79,14 @@ final class InfoCommand implements Callable<Integer> {
 
   private void print(ModelVersion model) throws IOException {
     Optional<Fingerprint> fingerprint = noFingerprint ? Optional.empty() : Optional.of(Fingerprint.of(model));
+    Optional<GgufInfo> gguf = GgufInfo.of(model);
     if (json) {
       ObjectNode root = new ObjectMapper().createObjectNode();
       root.put("path", path.toString());
       root.put("kind", "model");
+      gguf.ifPresent(info -> describe(info, root.putObject("gguf")));
+      ObjectNode counts = root.putObject("types");
+      types(model).forEach(counts::put);
       fingerprint.ifPresent(print -> root.put("fingerprint", print.digest()));
       ArrayNode files = root.putArray("files");
       for (Shard shard : model.shards()) {
@@ -103,20 +108,33 @@ final class InfoCommand implements Callable<Integer> {
     long bytes = model.tensors().stream().mapToLong(TensorInfo::bytes).sum();
     long weights = model.tensors().stream().mapToLong(TensorInfo::elements).sum();
     out.printf("model %s%n", path);
-    Optional.ofNullable(model.config().get("architectures.0")).ifPresent(architecture -> out.printf("architecture %s%n", architecture));
+    gguf.ifPresent(info -> out.printf("GGUF version %d, aligned to %d bytes%n", info.version(), info.alignment()));
+    gguf.flatMap(GgufInfo::architecture).or(() -> Optional.ofNullable(model.config().get("architectures.0")))
+        .ifPresent(architecture -> out.printf("architecture %s%n", Names.plain(architecture)));
     out.printf("%,d weights in %d tensors and %d files, %s%n", weights, model.tensors().size(), model.shards().size(), Reports.size(bytes));
     String types =
-        model.tensors().stream()
-            .collect(Collectors.groupingBy(tensor -> tensor.dtype().name(), TreeMap::new, Collectors.counting()))
-            .entrySet().stream()
+        types(model).entrySet().stream()
             .map(entry -> entry.getKey() + " (" + entry.getValue() + " tensors)")
             .collect(Collectors.joining(", "));
     out.printf("types %s%n", types);
     fingerprint.ifPresent(print -> out.printf("fingerprint %s%n", print.digest()));
+    gguf.ifPresent(info -> info.metadata().forEach((key, value) -> out.printf("  %s = %s%n", Names.plain(key), Names.plain(value))));
     for (TensorInfo tensor : model.tensors()) {
       out.printf("  %s %s %s%n", Names.plain(tensor.name()), tensor.dtype(), tensor.shape());
     }
     out.flush();
+  }
+
+  /** The number of tensors of each type, sorted by type. */
+  private static Map<String, Long> types(ModelVersion model) {
+    return model.tensors().stream().collect(Collectors.groupingBy(tensor -> tensor.dtype().name(), TreeMap::new, Collectors.counting()));
+  }
+
+  private static void describe(GgufInfo info, ObjectNode node) {
+    node.put("version", info.version()).put("alignment", info.alignment());
+    info.architecture().ifPresent(architecture -> node.put("architecture", architecture));
+    ObjectNode metadata = node.putObject("metadata");
+    info.metadata().forEach(metadata::put);
   }
 
   private void print(String kind, Patch patch) throws IOException {

@@ -3,6 +3,7 @@ package io.portllm.cli;
 import io.portllm.IncompatibleModelException;
 import io.portllm.cli.demo.DemoCommand;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
@@ -23,6 +24,7 @@ import picocli.CommandLine.Command;
       ExportCommand.class,
       CheckCommand.class,
       InfoCommand.class,
+      TokensCommand.class,
       DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",
@@ -30,7 +32,7 @@ import picocli.CommandLine.Command;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Models are folders as Hugging Face writes them, or single .safetensors files.",
+      "Models are folders as Hugging Face writes them, or single .safetensors or .gguf files.",
       "Exit codes: 0 done, 1 refused or failed (one line on standard error says why), 2 wrong usage."
     })
 public final class Main {
@@ -55,6 +57,9 @@ public final class Main {
 
   /** What went wrong, in one line. */
   private static String oneLine(Exception failure) {
+    if (failure instanceof UncheckedIOException e) {
+      return oneLine(e.getCause());
+    }
     String message = failure.getMessage();
     if (failure instanceof NoSuchFileException e && e.getReason() == null) {
       message = "[" + e.getFile() + "] does not exist";

@@ -1,10 +1,13 @@
 package io.portllm.cli;
 
 import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,7 +27,7 @@ final class PortCommand implements Callable<Integer> {
   @Option(names = "--onto", required = true, paramLabel = "N", description = "The new base.")
   private Path onto;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "OUT", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
@@ -36,11 +39,14 @@ final class PortCommand implements Callable<Integer> {
         common.mergeOptions(),
         patch -> {
           WriteReport report;
+          Optional<TokenReport> tokens;
           try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
-            ModelVersion ported = patchOptions.on(patch).applyTo(newBase, common.mergeOptions());
+            Patch chosen = patchOptions.on(patch);
+            tokens = common.tokens(chosen, newBase);
+            ModelVersion ported = chosen.applyTo(newBase, common.mergeOptions());
             report = Checkpoints.write(ported, output, common.writeOptions(progress));
           }
-          Reports.print(spec.commandLine().getOut(), report, common.json);
+          Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
           return 0;
         });
   }

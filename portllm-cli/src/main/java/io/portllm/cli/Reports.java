@@ -6,6 +6,7 @@ import io.portllm.Delta;
 import io.portllm.Patch;
 import io.portllm.Rounding;
 import io.portllm.TensorInfo;
+import io.portllm.TokenReport;
 import io.portllm.compress.Compressed;
 import io.portllm.extract.Extract;
 import io.portllm.extract.TensorExtract;
@@ -26,6 +27,45 @@ final class Reports {
 
   static void print(PrintWriter out, WriteReport report, boolean json) throws IOException {
     print(out, report, Optional.empty(), json);
+  }
+
+  /** What was written of a port, and which rows had no match. */
+  static void printPort(PrintWriter out, WriteReport report, Optional<TokenReport> tokens, boolean json) throws IOException {
+    if (json) {
+      ObjectNode root = toJson(report);
+      tokens.ifPresent(found -> put(root.putObject("tokens"), found));
+      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
+      out.flush();
+      return;
+    }
+    tokens.filter(found -> !found.isSame()).ifPresent(found -> print(out, found, "the patch", "the new base"));
+    print(out, report, false);
+  }
+
+  /** How two vocabularies differ. */
+  static void print(PrintWriter out, TokenReport tokens, String first, String second) {
+    out.printf(Locale.ROOT, "rows by token: %,d in common, %s in another row%n", tokens.common(), list(tokens.moved()));
+    out.printf(Locale.ROOT, "  only in %s: %s%n", first, list(tokens.removed()));
+    out.printf(Locale.ROOT, "  only in %s: %s%n", second, list(tokens.added()));
+    out.flush();
+  }
+
+  private static String list(TokenReport.Tokens tokens) {
+    String names = tokens.first().stream().map(Names::plain).collect(Collectors.joining(" "));
+    String rest = tokens.count() > tokens.first().size() ? " ..." : "";
+    return String.format(Locale.ROOT, "%,d", tokens.count()) + (names.isEmpty() ? "" : " (" + names + rest + ")");
+  }
+
+  static void put(ObjectNode node, TokenReport tokens) {
+    node.put("common", tokens.common());
+    put(node.putObject("moved"), tokens.moved());
+    put(node.putObject("removed"), tokens.removed());
+    put(node.putObject("added"), tokens.added());
+  }
+
+  private static void put(ObjectNode node, TokenReport.Tokens tokens) {
+    node.put("count", tokens.count());
+    tokens.first().forEach(node.putArray("first")::add);
   }
 
   static void print(PrintWriter out, WriteReport report, Optional<Extract> extract, boolean json) throws IOException {

@@ -28,7 +28,7 @@ final class UndoCommand implements Callable<Integer> {
   @Option(names = "--patch", required = true, paramLabel = "P", description = "The patch file, written with diff --exact.")
   private Path patch;
 
-  @Option(names = {"-o", "--output"}, required = true, paramLabel = "B", description = "The folder or .safetensors file to make.")
+  @Option(names = {"-o", "--output"}, required = true, paramLabel = "B", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
   @Mixin private CommonOptions common;

@@ -13,6 +13,7 @@ import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -113,6 +114,21 @@ class CheckCommandTest {
     }
     assertEquals(texts[0], texts[1]);
     assertFalse(texts[0].isEmpty());
+  }
+
+  @Test
+  void releasesAreJudgedOneAfterTheOther() throws IOException {
+    Object[] check = {
+      "check", model("climbs-lora"), "--base", model("v1"), "--to", model("v2"), "--to", model("v3"), "--to", model("independent")
+    };
+    Result result = run(check);
+
+    assertEquals(4, result.exitCode(), result.err());
+    assertEquals(5, result.out().lines().count());
+    assertTrue(result.out().contains("the trend turns at 'independent': DO_NOT_PORT"), result.out());
+    JsonNode json = new ObjectMapper().readTree(run(Stream.concat(Arrays.stream(check), Stream.of("--json", "-")).toArray()).out());
+    assertEquals(2, json.get("turn").asInt());
+    assertEquals("v3", json.get("reports").get(1).get("newBase").asText());
   }
 
   @Test

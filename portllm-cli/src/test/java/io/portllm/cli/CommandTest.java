@@ -212,6 +212,41 @@ class CommandTest {
   }
 
   @Test
+  void infoTellsWhatAGgufFileSaysOfItself() throws IOException {
+    Path file = Path.of("../portllm-io/src/test/resources/golden/gguf/tiny.gguf");
+    JsonNode info = new ObjectMapper().readTree(run("info", file, "--json").out());
+    String text = run("info", file).out();
+
+    assertEquals("llama", info.at("/gguf/architecture").asText());
+    assertEquals(3, info.at("/gguf/version").asInt());
+    assertEquals(32, info.at("/gguf/alignment").asInt());
+    assertEquals("4294967295", info.at("/gguf/metadata/t.u32").asText());
+    assertEquals(1, info.at("/types/TQ1_0").asInt());
+    assertTrue(text.contains("GGUF version 3, aligned to 32 bytes\narchitecture llama\n".replace("\n", System.lineSeparator())), text);
+    assertTrue(text.contains("Q4_0 (1 tensors)"), text);
+    assertTrue(text.contains("  tokenizer.ggml.tokens = (3 x STRING)"), text);
+    assertTrue(text.contains("  blk.Q8_0 Q8_0 [3, 256]"), text);
+    assertTrue(text.contains("fingerprint " + info.get("fingerprint").asText()), text);
+  }
+
+  @Test
+  void exactPatchesOfGgufFilesAreMadeAppliedAndUndone() throws IOException {
+    byte[] base = Files.readAllBytes(Path.of("../portllm-io/src/test/resources/golden/gguf/tiny.gguf"));
+    byte[] tuned = base.clone();
+    tuned[tuned.length - 50] ^= 1;
+    Path baseFile = Files.write(folder.resolve("base.gguf"), base);
+    Path tunedFile = Files.write(folder.resolve("tuned.gguf"), tuned);
+    Path patch = folder.resolve("p.patch.safetensors");
+    Path applied = folder.resolve("applied.gguf");
+
+    assertEquals(0, run("diff", "--exact", "--fine-tuned", tunedFile, "--base", baseFile, "-o", patch).exitCode());
+    assertEquals(0, run("apply", patch, "--to", baseFile, "-o", applied).exitCode());
+    assertArrayEquals(tuned, Files.readAllBytes(applied));
+    assertEquals(0, run("undo", applied, "--patch", patch, "-o", folder.resolve("undone.gguf")).exitCode());
+    assertArrayEquals(base, Files.readAllBytes(folder.resolve("undone.gguf")));
+  }
+
+  @Test
   void aPatchFileIsNoModelToPortOnto() {
     Path patch = folder.resolve("climbs.patch.safetensors");
     run("diff", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch);

@@ -139,7 +139,8 @@ public final class LowRankExtraction {
           results.get(name).delta().ifPresent(delta -> deltas.put(name, delta));
           tensors.add(results.get(name).report());
         });
-    return new Extract(Patch.of(deltas, patch.base(), "(" + patch.recipe() + ") " + rule), tensors.build());
+    Patch extracted = Patch.of(deltas, patch.base(), "(" + patch.recipe() + ") " + rule).withTokens(patch.tokens());
+    return new Extract(extracted, tensors.build());
   }
 
   private static void requireEvaluable(String name, Delta delta) {

@@ -13,8 +13,8 @@ import java.util.OptionalDouble;
  * @param cosine the cosine of the angle between old and new weights, all tensors together; unrelated matrices have about 0
  * @param leastCosine the least cosine of any matrix
  * @param leastTensor the matrix that has it
- * @param brokenShare the part of the patch, by its squared norm, that lies in matrices whose cosine is below {@link #BROKEN}, or the part
- *     of the weights that does, whichever is more; 0 to 1
+ * @param brokenShare the part that matrices with a cosine below {@link #BROKEN} have of the patch by its squared norm, of the weights, or of
+ *     all matrices by number, whichever is most; 0 to 1
  */
 public record Lineage(
     Kind kind,
@@ -38,7 +38,7 @@ public record Lineage(
     RELATED,
     /** Some matrices resemble the old ones, and some have nothing in common with them: they were replaced or their units reordered. */
     MIXED,
-    /** A quarter or more of the patch or of the weights lies in matrices that have nothing in common with the old ones. */
+    /** A quarter or more of the patch, of the weights or of the matrices has nothing in common with the old ones. */
     UNRELATED,
     /** Nothing is known of the old weights. */
     UNKNOWN

@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import io.portllm.ModelVersion;
+import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.io.internal.write.CheckpointWriter;
 import java.io.IOException;
@@ -8,14 +9,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Opens and writes checkpoints in safetensors form.
+ * Opens and writes checkpoints in safetensors and GGUF form.
  */
 public final class Checkpoints {
   private Checkpoints() {}
 
   /**
-   * Opens a model: a folder as Hugging Face writes it (a snapshot of the hub's cache too), or a single {@code .safetensors} file.
-   * Reads and checks all headers.
+   * Opens a model: a folder as Hugging Face writes it (a snapshot of the hub's cache too), a single {@code .safetensors} file, or a GGUF
+   * file. Reads and checks all headers.
    *
    * <p>Of a folder, {@code model.safetensors} is read if it is there, as transformers does; otherwise the shards of
    * {@code model.safetensors.index.json}, in the order of their names; otherwise the one {@code .safetensors} file. Its other
@@ -23,12 +24,19 @@ public final class Checkpoints {
    * indexes. Symbolic links are followed within the folder, and from a snapshot into its repository's {@code blobs}; others are
    * refused. A single file has no configuration and no side files.
    *
+   * <p>A file is read as GGUF if its name ends in {@code .gguf}, or if it begins as such files do and its name does not end in
+   * {@code .safetensors}. Any file of a split model ({@code PREFIX-00001-of-00003.gguf}) stands for all of them. A folder without
+   * safetensors files that holds one GGUF model is that model. Tensors of a GGUF model have the names of the file and torch's shapes.
+   *
    * @return the model; the caller closes it
    * @throws MalformedModelException if a file breaks a rule of its format
    * @throws IOException if reading failed
    */
   public static ModelVersion open(Path path) throws IOException {
-    return Files.isDirectory(path) ? SafetensorsModel.openFolder(path) : SafetensorsModel.openFile(path);
+    if (Files.isDirectory(path)) {
+      return GgufModel.isIn(path) ? GgufModel.openFolder(path) : SafetensorsModel.openFolder(path);
+    }
+    return GgufModel.is(path) ? GgufModel.openFile(path) : SafetensorsModel.openFile(path);
   }
 
   /** Writes a model with default options. */
@@ -37,10 +45,11 @@ public final class Checkpoints {
   }
 
   /**
-   * Writes a model, whole or not at all.
+   * Writes a model, whole or not at all, in the format of its files: a GGUF model with the version, alignment and metadata that it has, a
+   * split one as a folder of its files.
    *
    * @param model what to write; computed as it is written if it is a patched version
-   * @param output the folder to make, or, if the name ends in {@code .safetensors}, the single file
+   * @param output the folder to make, or, if the name ends in {@code .safetensors} or {@code .gguf}, the single file
    * @return what was written, with what rounding did
    * @throws java.nio.file.FileAlreadyExistsException if the output exists and is not to be overwritten
    * @throws io.portllm.IncompatibleModelException if weights overflow or become infinite or NaN and that is not allowed

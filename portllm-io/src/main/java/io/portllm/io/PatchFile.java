@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import io.portllm.Patch;
+import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.patchfile.PatchContents;
 import io.portllm.io.internal.patchfile.PatchReader;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
@@ -42,12 +43,15 @@ public final class PatchFile implements AutoCloseable {
   }
 
   /**
-   * Whether {@code file} is a patch rather than a model. Reads its header.
+   * Whether {@code file} is a patch rather than a model, of whatever format. Reads its header.
    *
-   * @throws MalformedModelException if the file breaks a rule of the safetensors format
+   * @throws MalformedModelException if the file is no GGUF file and breaks a rule of the safetensors format
    * @throws IOException if reading failed
    */
   public static boolean isPatch(Path file) throws IOException {
+    if (GgufModel.is(file)) {
+      return false;
+    }
     try (SafetensorsModel tensors = SafetensorsModel.openFile(file)) {
       return PatchReader.isPatch(tensors);
     }

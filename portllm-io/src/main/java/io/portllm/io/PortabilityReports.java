@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.portllm.io.internal.report.PortabilityJson;
+import io.portllm.portability.ChainReport;
 import io.portllm.portability.PortabilityReport;
 
 /** Portability reports in forms that others read. {@code docs/reference/portability-report.md} has the fields. */
@@ -15,6 +16,11 @@ public final class PortabilityReports {
   /** The report as a JSON object, indented. */
   public static String json(PortabilityReport report) {
     return text(PortabilityJson.of(report));
+  }
+
+  /** The reports on release after release as a JSON object, indented. */
+  public static String json(ChainReport chain) {
+    return text(PortabilityJson.of(chain));
   }
 
   private static String text(JsonNode node) {

@@ -44,6 +44,12 @@ public class MergerBenchmark {
   @Param({"BF16", "F16", "F32"})
   private DType dtype;
 
+  /** The implementation; on JDK 25 and later {@code --add-modules jdk.incubator.vector} makes the fastest another than the scalar one. */
+  @Param({"scalar", "fastest"})
+  private String implementation;
+
+  private Merger merger;
+
   private Merger.Chunk chunk;
   private ByteBuffer other;
   private List<List<Merger.Operand>> difference;
@@ -54,6 +60,7 @@ public class MergerBenchmark {
   /** Makes the data. */
   @Setup
   public void setUp() {
+    merger = implementation.equals("scalar") ? Merger.scalar() : Merger.fastest();
     Random random = new Random(1);
     chunk = new Merger.Chunk(dtype, weights(random, 0.02f), ELEMENTS);
     other = weights(random, 0.02f);
@@ -86,7 +93,7 @@ public class MergerBenchmark {
       return;
     }
     ByteBuffer result = ByteBuffer.allocateDirect(4 * ELEMENTS).order(ByteOrder.LITTLE_ENDIAN).put(other.duplicate()).clear();
-    Merger.scalar().merge(new Merger.Chunk(dtype, result.order(ByteOrder.LITTLE_ENDIAN), ELEMENTS), scaled.get(0));
+    merger.merge(new Merger.Chunk(dtype, result.order(ByteOrder.LITTLE_ENDIAN), ELEMENTS), scaled.get(0));
     Merger.Difference operand = (Merger.Difference) scaled.get(0).get(0);
     for (int i = 0; i < ELEMENTS; i++) {
       float expected = other.getFloat(4 * i) + 0.75f * (operand.tuned().getFloat(4 * i) - operand.base().getFloat(4 * i));
@@ -117,20 +124,20 @@ public class MergerBenchmark {
   @Benchmark
   @OperationsPerInvocation(ELEMENTS)
   public Rounding difference() {
-    return Merger.scalar().merge(chunk, difference.get(turn++ & 1));
+    return merger.merge(chunk, difference.get(turn++ & 1));
   }
 
   /** newBase + 0.75 · (tuned − base). */
   @Benchmark
   @OperationsPerInvocation(ELEMENTS)
   public Rounding scaledDifference() {
-    return Merger.scalar().merge(chunk, scaled.get(turn++ & 1));
+    return merger.merge(chunk, scaled.get(turn++ & 1));
   }
 
   /** newBase + 2 · B·A of rank 16. */
   @Benchmark
   @OperationsPerInvocation(ELEMENTS)
   public Rounding lowRank() {
-    return Merger.scalar().merge(chunk, lowRank.get(turn++ & 1));
+    return merger.merge(chunk, lowRank.get(turn++ & 1));
   }
 }

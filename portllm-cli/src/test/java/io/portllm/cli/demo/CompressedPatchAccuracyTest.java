@@ -26,11 +26,14 @@ class CompressedPatchAccuracyTest {
   /**
    * A row of the table.
    *
-   * @param bytes the size of the patch file's tensors
+   * @param bytes the size of the patch file's tensors but for the tokens of its rows
    * @param error the relative error, to four digits
    * @param right how many of the 250 prompts are answered rightly; 142 with the whole patch
    */
   private record Row(Compressor compressor, long bytes, double error, int right) {}
+
+  /** Bytes of the tokens of the models' rows, which are in every patch that changes the embedding. */
+  private static final int TOKENS = 941;
 
   @Test
   void answersAndErrorsAreAsDocumented() throws IOException {
@@ -63,7 +66,7 @@ class CompressedPatchAccuracyTest {
         ByteLevelTokenizer tokenizer = ByteLevelTokenizer.of(model);
         int right = (int) prompts.parallelStream().filter(prompt -> prompt.isAnsweredBy(llama, tokenizer)).count();
         String what = compressed.patch().recipe() + " of " + row.compressor().globs();
-        assertEquals(row.bytes(), size, what);
+        assertEquals(row.bytes(), size - TOKENS, what);
         assertEquals(row.error(), compressed.total().relativeError(), 0.0005 * row.error(), what);
         assertEquals(row.right(), right, what);
       }

@@ -95,7 +95,7 @@ public final class PatchCompression {
     }
     double error = losses.values().stream().reduce(new Loss(0, 0), Loss::plus).relativeError();
     String recipe = String.format(Locale.ROOT, "(%s) at %s, relative error %.4g", patch.recipe(), compression.description(), error);
-    return new Compressed(Patch.of(deltas, patch.base(), recipe), losses, whole);
+    return new Compressed(Patch.of(deltas, patch.base(), recipe).withTokens(patch.tokens()), losses, whole);
   }
 
   private Map<String, Outcome> run(Map<String, FutureTask<Outcome>> tasks) throws IOException {

@@ -115,7 +115,7 @@ public final class Floats {
       }
       case F16 -> {
         for (int i = 0; i < count; i++) {
-          bits[i] = floatToSmall(values[i], 5, 10);
+          bits[i] = floatToF16(values[i]);
         }
       }
       case F8_E5M2 -> {
@@ -191,7 +191,8 @@ public final class Floats {
     return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
   }
 
-  static float f16ToFloat(int half) {
+  /** Widens the bits of an F16, exactly. Bits above the lowest 16 are ignored. */
+  public static float f16ToFloat(int half) {
     int sign = (half & 0x8000) << 16;
     int magnitude = half & 0x7fff;
     if (magnitude >= 0x7c00) {
@@ -200,6 +201,11 @@ public final class Floats {
     // Multiplying by 2^112 moves the exponent's bias from 15 to 127, subnormals included.
     float value = Float.intBitsToFloat(magnitude << 13) * 0x1p112f;
     return Float.intBitsToFloat(sign | Float.floatToRawIntBits(value));
+  }
+
+  /** Rounds to the bits of the nearest F16, ties to even; past the largest finite value they are infinity's. */
+  public static int floatToF16(float value) {
+    return floatToSmall(value, 5, 10);
   }
 
   static float e4m3ToFloat(int code) {

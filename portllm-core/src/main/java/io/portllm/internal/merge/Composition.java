@@ -4,6 +4,8 @@ import com.google.common.primitives.ImmutableDoubleArray;
 import io.portllm.Delta;
 import io.portllm.Patch;
 import io.portllm.RowChange;
+import io.portllm.TokenRows;
+import io.portllm.internal.patch.PatchTokens;
 import io.portllm.merge.Combination;
 import io.portllm.merge.MergeMethod;
 import java.util.List;
@@ -30,7 +32,8 @@ public final class Composition {
   /** The patch that {@code method} makes. Arguments were checked. */
   public static Patch of(List<Patch> patches, List<Double> weights, MergeMethod method) {
     Composition composition = new Composition(patches, ImmutableDoubleArray.copyOf(weights), method);
-    return Patch.of(composition.compose(), PatchTensors.base(patches), composition.recipe());
+    TokenRows tokens = PatchTokens.common(patches);
+    return Patch.of(composition.compose(), PatchTensors.base(patches), composition.recipe()).withTokens(tokens);
   }
 
   private String recipe() {

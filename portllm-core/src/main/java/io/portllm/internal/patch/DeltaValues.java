@@ -135,7 +135,7 @@ public final class DeltaValues {
     ByteBuffer bytes = shared.buffers.lend(4 * count);
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
       bytes.put(0, ZEROS, 0, 4 * count);
-      Rounding rounding = Merger.scalar().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
+      Rounding rounding = Merger.fastest().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
       bytes.asFloatBuffer().get(0, target, at, count);
       return rounding.nonFinite();
     } finally {

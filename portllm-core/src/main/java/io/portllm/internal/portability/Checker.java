@@ -135,7 +135,7 @@ public final class Checker {
     Optional<TensorSketch> recorded = oldBase.isPresent() || !sameShape
         ? Optional.empty()
         : sketch.map(known -> known.tensors().get(info.name()));
-    Optional<Delta> delta = Optional.ofNullable(patch.deltas().get(info.name()))
+    Optional<Delta> delta = patched.map(model -> model.change(info.name())).orElse(Optional.ofNullable(patch.deltas().get(info.name())))
         .filter(change -> !(change instanceof Delta.Unchanged) && !patch.isExact())
         .filter(change -> change.shape().columns() == info.shape().columns());
     Optional<PatchedModel> onto = patched.filter(model -> model.changes(info.name()));

@@ -100,7 +100,7 @@ public final class Judge {
     if (lineage.kind() == Lineage.Kind.UNRELATED) {
       reasons.add(
           percent(lineage.brokenShare())
-              + " of the patch or of the weights lies in matrices that have nothing in common with the old ones (cosine below "
+              + " of the patch, the weights or the matrices has nothing in common with the old ones (cosine below "
               + number(Lineage.BROKEN) + "; the least, " + number(lineage.leastCosine().orElse(0)) + ", in "
               + Names.quote(lineage.leastTensor().orElse(""))
               + "): the new base was trained from another start, or its heads or units were reordered");
@@ -116,7 +116,7 @@ public final class Judge {
     if (lineage.kind() == Lineage.Kind.MIXED) {
       port = false;
       reasons.add(
-          percent(lineage.brokenShare()) + " of the patch lies in matrices that have nothing in common with the old ones, such as "
+          percent(lineage.brokenShare()) + " of the patch, the weights or the matrices has nothing in common with the old ones, such as "
               + Names.quote(lineage.leastTensor().orElse("")) + " (cosine " + number(lineage.leastCosine().orElse(0)) + ")");
     }
     double displaced = patched.update().map(update -> update.displacedRows().orElse(0)).orElse(0.0);

@@ -8,13 +8,15 @@ import java.util.OptionalDouble;
 
 /** Concludes from the angles between old and new tensors whether one base descends from the other. */
 final class LineageFinder {
-  /** From this part of the patch or of the weights on, matrices that have nothing in common make the bases unrelated. */
+  /** From this part of the patch, of the weights or of the matrices on, matrices that have nothing in common make the bases unrelated. */
   private static final double UNRELATED_FROM = 0.25;
 
   private final Sums all = new Sums();
   private int tensors;
   private int compared;
   private int identical;
+  private int matrices;
+  private int brokenMatrices;
   private double weights;
   private double brokenWeights;
   private double change;
@@ -36,6 +38,8 @@ final class LineageFinder {
     }
     double cosine = Facts.cosine(sums);
     boolean broken = cosine < Lineage.BROKEN;
+    matrices++;
+    brokenMatrices += broken ? 1 : 0;
     weights += sums.elements;
     brokenWeights += broken ? sums.elements : 0;
     change += sums.metChangeSquares;
@@ -47,7 +51,8 @@ final class LineageFinder {
   }
 
   Lineage find() {
-    double broken = Math.max(share(brokenWeights, weights), share(brokenChange, change));
+    // By number too: heads are a fifth of the weights of some models, and yet all is lost if they are in another order.
+    double broken = Math.max(share(brokenMatrices, matrices), Math.max(share(brokenWeights, weights), share(brokenChange, change)));
     return new Lineage(
         kind(broken),
         compared,

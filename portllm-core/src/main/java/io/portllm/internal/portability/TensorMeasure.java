@@ -44,6 +44,8 @@ final class TensorMeasure {
   private Optional<ChangeSketch> changeSketch = Optional.empty();
   private WeightSketch newSketch;
   private WeightSketch oldSketch;
+  /** Δ as if it were weights, for its angle with an update of which only a sketch is known. */
+  private Optional<WeightSketch> changeAsWeights = Optional.empty();
   private String refusal;
 
   /**
@@ -92,8 +94,9 @@ final class TensorMeasure {
     ChangeReader changes = delta.isPresent() ? new ChangeReader(step) : null;
     boolean sketched = oldWeights.isPresent() || recorded.isPresent();
     changeSketch = matrix && delta.isPresent() && sketched ? Optional.of(new ChangeSketch(columns)) : Optional.empty();
-    newSketch = sketch();
-    oldSketch = sketch();
+    newSketch = sketch(changeSketch);
+    oldSketch = sketch(changeSketch);
+    changeAsWeights = delta.isPresent() && recorded.isPresent() ? Optional.of(sketch(Optional.empty())) : Optional.empty();
     sums.elements = elements;
     sums.hasUpdate = compared > 0;
     sums.estimated = recorded.isPresent();
@@ -122,8 +125,8 @@ final class TensorMeasure {
     return sums;
   }
 
-  private WeightSketch sketch() {
-    return matrix ? WeightSketch.ofMatrix(columns, changeSketch) : WeightSketch.ofVector();
+  private WeightSketch sketch(Optional<ChangeSketch> products) {
+    return matrix ? WeightSketch.ofMatrix(columns, products) : WeightSketch.ofVector();
   }
 
   private void addBlock(int count, int common) {
@@ -219,6 +222,7 @@ final class TensorMeasure {
       if (oldWeights.isPresent()) {
         oldSketch.addRun(first, old, common);
       }
+      changeAsWeights.ifPresent(sketch -> sketch.addRun(first, change, common));
       return;
     }
     for (int at = 0; at < common; at += columns) {
@@ -227,6 +231,9 @@ final class TensorMeasure {
         changeSketch.get().add(row, change, at);
       }
       newSketch.addRow(row, fresh, at);
+      if (changeAsWeights.isPresent()) {
+        changeAsWeights.get().addRow(row, change, at);
+      }
       if (oldWeights.isPresent()) {
         oldSketch.addRow(row, old, at);
       }
@@ -243,6 +250,7 @@ final class TensorMeasure {
       // 2·θ·θ′ = ‖θ‖² + ‖θ′‖² − ‖U‖²: both norms are exact, so an error of the drift is the only one.
       sums.oldNew = (sums.oldSquares + sums.comparedSquares - sums.updateSquares) / 2;
       sums.metChangeSquares = sums.changeSquares;
+      changeAsWeights.ifPresent(sketch -> sums.changeUpdate = Sketches.dot(sketch.finish().weights(), update));
     }
     sums.spreadSquares = sums.updateSquares * Sketches.spread(update, newWeights.info().shape());
     if (delta.isEmpty()) {

@@ -1,6 +1,7 @@
 package io.portllm.io.golden;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -70,6 +71,9 @@ class PortabilityGoldenTest {
       assertTrue(update.estimated());
       assertEquals(golden(patch, onto).get("patched").get("drift").asDouble(), update.drift(), 0.1 * update.drift());
       assertEquals(golden(patch, onto).get("patched").get("cosine").asDouble(), update.cosine(), 2e-3);
+      TensorReport.Meeting meeting = report.patched().meeting().orElseThrow();
+      assertEquals(golden(patch, onto).get("patched").get("changeCosine").asDouble(), meeting.cosine(), 0.03);
+      assertNotEquals(0, meeting.cosine());
       assertProducts(golden(patch, onto).get("patched"), report.patched(), SKETCHED);
     }
   }

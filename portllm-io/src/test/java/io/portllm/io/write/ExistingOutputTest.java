@@ -97,7 +97,7 @@ class ExistingOutputTest {
     Path out = Files.createDirectory(dir.resolve("out"));
     Files.writeString(out.resolve("thesis.tex"), "years of work");
 
-    assertRefused("is a folder without a .safetensors file, and so is not overwritten", out, OVERWRITING);
+    assertRefused("is a folder without a .safetensors or .gguf file, and so is not overwritten", out, OVERWRITING);
     assertRefused("exists, and was not to be overwritten", out, WriteOptions.defaults());
   }
 

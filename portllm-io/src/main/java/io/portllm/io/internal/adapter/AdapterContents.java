@@ -11,11 +11,15 @@ import io.portllm.MergeOptions;
 import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.Shape;
+import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
+import io.portllm.Vocabulary;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Terms;
+import io.portllm.internal.patch.TokenMatch;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
@@ -23,15 +27,21 @@ import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterTensors;
 import io.portllm.io.internal.adapter.kind.DoraChanges;
 import io.portllm.io.internal.adapter.kind.ParameterLora;
+import io.portllm.io.internal.files.Paths;
+import io.portllm.io.internal.tokenizer.TokenizerFiles;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so
@@ -39,9 +49,18 @@ import java.util.TreeMap;
  * rows) is here.
  */
 public final class AdapterContents {
+  /**
+   * What an adapter changes in its base.
+   *
+   * @param deltas the changes by tensor name
+   * @param rows what the rows of embedding and head changes stand for
+   */
+  public record Changes(Map<String, Delta> deltas, TokenRows rows) {}
+
   private static final String ROOT = "base_model.";
   private static final String PREFIX = ROOT + "model.";
 
+  private final Path folder;
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
@@ -60,7 +79,8 @@ public final class AdapterContents {
   /** Copies of weights that PEFT saves beside the factors, trained or not. */
   private final Map<String, Tensor> copies = new TreeMap<>();
 
-  private AdapterContents(Path file, AdapterConfig config, ModelVersion tensors) {
+  private AdapterContents(Path folder, Path file, AdapterConfig config, ModelVersion tensors) {
+    this.folder = folder;
     this.file = file;
     this.config = config;
     this.tensors = tensors;
@@ -75,7 +95,7 @@ public final class AdapterContents {
    * @param tensors the tensors of that file
    */
   public static AdapterContents read(Path folder, Path file, ModelVersion tensors) throws IOException {
-    AdapterContents contents = new AdapterContents(file, AdapterConfig.read(folder), tensors);
+    AdapterContents contents = new AdapterContents(folder, file, AdapterConfig.read(folder), tensors);
     contents.sort();
     contents.check();
     return contents;
@@ -398,13 +418,14 @@ public final class AdapterContents {
   }
 
   /**
-   * The changes against a base: weights saved whole count as their difference from the base's.
+   * The changes against a base: weights saved whole count as their difference from the base's, embeddings and heads token by token.
    *
    * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
    */
-  public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
+  public Changes deltas(ModelVersion base, MergeOptions options) throws IOException {
     Map<String, Delta> deltas = changes(AdapterBase.of(base, options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
+    TokenMatch tokens = TokenMatch.of(tokensOfCopies(), base, options, mismatches::add);
     Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
     for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
@@ -423,7 +444,7 @@ public final class AdapterContents {
           mismatches.add(Mismatch.of(name, "is saved in the adapter but not in the base", Allow.EXTRA_TENSORS));
         }
       } else {
-        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
+        difference(name, entry.getValue(), old.get(), tokens, options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
       }
     }
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
@@ -447,11 +468,51 @@ public final class AdapterContents {
       throw new IncompatibleModelException(
           "the adapter " + Names.quote(tensors.name()) + " does not fit the base " + Names.quote(base.name()), mismatches);
     }
-    return deltas;
+    return new Changes(deltas, tokens.rows());
+  }
+
+  /**
+   * What the rows of the adapter's changes stand for where its base is not at hand: what its own tokenizer says.
+   *
+   * @throws IOException if the tokenizer is malformed
+   */
+  public TokenRows tokens() throws IOException {
+    Vocabulary vocabulary = vocabulary();
+    return vocabulary.isEmpty() ? TokenRows.unknown() : new TokenRows(vocabulary, vocabulary.end());
+  }
+
+  /** What the rows of the embeddings and heads that are stored whole stand for. */
+  private Vocabulary tokensOfCopies() throws IOException {
+    OptionalLong rows =
+        Stream.of(saved, copies)
+            .flatMap(map -> map.entrySet().stream())
+            .filter(entry -> Embeddings.isVocabulary(entry.getKey()))
+            .mapToLong(entry -> entry.getValue().info().shape().rows())
+            .min();
+    return rows.isEmpty() ? Vocabulary.empty() : vocabulary().before(rows.getAsLong());
+  }
+
+  private Vocabulary vocabulary() throws IOException {
+    Path tokenizer = folder.resolve(TokenizerFiles.TOKENIZER);
+    return Files.exists(tokenizer) ? TokenizerFiles.vocabulary(folder, List.of(new FolderFile(tokenizer))) : Vocabulary.empty();
+  }
+
+  /** The adapter's tokenizer, which trainers save beside it. */
+  private record FolderFile(Path path) implements SideFile {
+    @Override
+    public String name() {
+      return path.getFileName().toString();
+    }
+
+    @Override
+    public InputStream open() throws IOException {
+      Paths.regularFile(path);
+      return Files.newInputStream(path);
+    }
   }
 
   private static Optional<Delta> difference(
-      String name, Tensor mine, Tensor old, MergeOptions options, List<Mismatch> mismatches) {
+      String name, Tensor mine, Tensor old, TokenMatch tokens, MergeOptions options, List<Mismatch> mismatches) {
     Shape found = mine.info().shape();
     Shape expected = old.info().shape();
     if (!old.info().dtype().isArithmetic()) {
@@ -461,7 +522,7 @@ public final class AdapterContents {
     if (!found.equals(expected)) {
       boolean rowsOnly = Embeddings.isVocabulary(name) && found.rank() == expected.rank() && found.columns() == expected.columns();
       Allow allow = rowsOnly ? Allow.OTHER_VOCABULARY : Allow.OTHER_SHAPES;
-      if (!options.allows(allow)) {
+      if (!(rowsOnly && tokens.isByToken()) && !options.allows(allow)) {
         mismatches.add(Mismatch.of(name, "is " + found + " in the adapter and " + expected + " in the base", allow));
         return Optional.empty();
       }
@@ -469,7 +530,7 @@ public final class AdapterContents {
         return Optional.empty();
       }
     }
-    return Optional.of(new Delta.Difference(mine, old));
+    return Optional.of(Embeddings.isVocabulary(name) ? tokens.difference(mine, old) : new Delta.Difference(mine, old));
   }
 
   /** Adds a change to that which the factors make, if they make one. */

@@ -121,6 +121,17 @@ public final class AdapterExport implements ModelVersion {
             whole(tensor, delta);
           }
         });
+    boolean otherRows =
+        base.flatMap(patch::compareTokens)
+            .map(report -> report.moved().count() + report.removed().count() > 0)
+            .orElse(!patch.tokens().added().isEmpty());
+    if (otherRows) {
+      patch.deltas().keySet().stream()
+          .filter(Embeddings::isVocabulary)
+          .forEach(
+              tensor ->
+                  mismatches.add(Mismatch.of(tensor, "has rows in the patch for other tokens than in the base, and an adapter changes rows by index")));
+    }
     if (base.isPresent() && Embeddings.tying(base.get()) == Tying.TIED) {
       patch.deltas().keySet().stream()
           .filter(tensor -> Embeddings.isVocabulary(tensor) && tensor.endsWith(WEIGHT))

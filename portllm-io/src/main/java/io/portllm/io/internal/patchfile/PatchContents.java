@@ -16,6 +16,7 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
+import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
@@ -53,6 +54,7 @@ public final class PatchContents implements ModelVersion {
   private final Map<String, Source> sources = new LinkedHashMap<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
   private final Optional<BaseSketch> sketch;
+  private final boolean storesTokens;
   private final Shard shard;
 
   private PatchContents(Patch patch, PatchSurvey survey, WriteOptions options) throws IOException {
@@ -61,12 +63,26 @@ public final class PatchContents implements ModelVersion {
     patch.deltas().forEach(this::store);
     this.sketch = patch.base().flatMap(survey::sketch).filter(known -> options.sketches() && !known.tensors().isEmpty());
     sketch.ifPresent(known -> put(SketchCoding.info(known), SketchCoding.values(known)::read));
+    this.storesTokens = storeTokens();
     this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
   public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
     return new PatchContents(patch, PatchSurvey.of(patch, options), options);
+  }
+
+  /** What the rows stand for, where some are changed: the new base's may stand for other tokens. */
+  private boolean storeTokens() {
+    boolean changesRows = ImmutableList.copyOf(deltas.fieldNames()).stream().anyMatch(Embeddings::isVocabulary);
+    if (patch.isExact() || !changesRows || !patch.tokens().areKnown()) {
+      return false;
+    }
+    byte[] table = TokenTable.encode(patch.tokens().tokens());
+    put(
+        new TensorInfo(PatchKeys.TOKENS, DType.U8, Shape.of(table.length)),
+        (offset, target) -> target.put(table, Math.toIntExact(offset), target.remaining()));
+    return true;
   }
 
   /** Bytes last: their tensors may be of any length, and after them wider elements would lie at odd places. */
@@ -323,6 +339,10 @@ public final class PatchContents implements ModelVersion {
     metadata.put(PatchKeys.VERSION, PatchKeys.VERSION_VALUE);
     metadata.put(PatchKeys.RECIPE, patch.recipe());
     metadata.put(PatchKeys.DELTAS, json.writeValueAsString(deltas));
+    if (storesTokens) {
+      metadata.put(PatchKeys.FIRST_ADDED, Integer.toString(patch.tokens().firstAdded()));
+      metadata.put(PatchKeys.ADDED, json.writeValueAsString(TokenTable.added(patch.tokens())));
+    }
     if (patch.base().isPresent()) {
       PatchBase base = survey.fingerprint().map(print -> patch.base().get().with(print)).orElse(patch.base().get());
       metadata.put(PatchKeys.BASE_NAME, base.name());

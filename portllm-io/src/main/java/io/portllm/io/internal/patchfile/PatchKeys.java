@@ -10,6 +10,10 @@ package io.portllm.io.internal.patchfile;
  * of some of its settings; {@value #BASE_SKETCHES} one from tensor name to whether its sketch has products with the change. The sketches'
  * values are one F32 vector that is called {@value #BASE_SKETCHES} too.
  *
+ * <p>{@value #TOKENS} names a tensor of U8 that says which token each row of embedding and head changes stands for, {@link TokenTable} has
+ * its format; {@value #FIRST_ADDED} is the row of the first token that fine-tuning added, and {@value #ADDED} says of those that were added to
+ * the tokenizer what {@code tokenizer.json} does, as a JSON object from row to their properties that are true.
+ *
  * <p>The tensors of term number i of tensor t are called {@code t.i.part}. A term's kind tells its parts.
  */
 final class PatchKeys {
@@ -25,6 +29,9 @@ final class PatchKeys {
   static final String BASE_TENSORS = "portllm.base.tensors";
   static final String BASE_CONFIG = "portllm.base.config";
   static final String BASE_SKETCHES = "portllm.base.sketches";
+  static final String TOKENS = "portllm.tokens";
+  static final String FIRST_ADDED = "portllm.tokens.first-added";
+  static final String ADDED = "portllm.tokens.added";
 
   /** Changes stored as they are: part {@code delta}. */
   static final String DENSE = "dense";

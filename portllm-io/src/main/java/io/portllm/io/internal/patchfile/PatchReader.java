@@ -15,6 +15,7 @@ import io.portllm.PatchBase;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
 import io.portllm.Tying;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
@@ -81,13 +82,14 @@ public final class PatchReader {
       }
     }
     Optional<PatchBase> base = base();
+    TokenRows rows = tokens();
     for (TensorInfo tensor : tensors.tensors()) {
       if (!used.contains(tensor.name())) {
         throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
       }
     }
     try {
-      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, ""));
+      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, "")).withTokens(rows);
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
@@ -236,15 +238,24 @@ public final class PatchReader {
     }
     DType type =
         DType.named(node.path(0).asText()).orElseThrow(() -> malformed("PF-EXACT", "tensor " + Names.quote(tensor) + " has no known type"));
-    TensorInfo info = new TensorInfo(tensor, type, shape(tensor, node.get(1)));
+    TensorInfo info = info("PF-EXACT", tensor, type, node.get(1));
     try {
-      if (Math.multiplyExact(info.elements(), (long) type.bits()) % 8 == 0 && ExactPayload.blocks(info) >= 0) {
+      if (info.elements() % type.blockElements() == 0 && ExactPayload.blocks(info) >= 0) {
         return Optional.of(new EncodedChange.Side(info, digest(node.path(2).asText())));
       }
     } catch (ArithmeticException e) {
       throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " is too large");
     }
     throw malformed("PF-EXACT", "tensor " + Names.quote(tensor) + ": " + type + " " + info.shape() + " fills no whole bytes");
+  }
+
+  private TensorInfo info(String rule, String tensor, DType type, JsonNode shape) throws IOException {
+    Shape dimensions = shape(tensor, shape);
+    try {
+      return new TensorInfo(tensor, type, dimensions);
+    } catch (IllegalArgumentException e) {
+      throw malformed(rule, "tensor " + Names.quote(tensor) + ": " + e.getMessage());
+    }
   }
 
   private EncodedChange.Payload payload(String tensor, String part, TensorInfo info, JsonNode term) throws IOException {
@@ -285,6 +296,33 @@ public final class PatchReader {
     return ImmutableLongArray.copyOf(values);
   }
 
+  private TokenRows tokens() throws IOException {
+    Optional<Tensor> table = tensors.tensor(PatchKeys.TOKENS);
+    if (table.isEmpty()) {
+      return TokenRows.unknown();
+    }
+    used.add(PatchKeys.TOKENS);
+    TensorInfo info = table.get().info();
+    if (info.dtype() != DType.U8 || info.shape().rank() != 1 || info.bytes() > TokenTable.MOST_BYTES) {
+      throw malformed(
+          "PF-TOKENS",
+          "tensor " + Names.quote(info.name()) + " must be a list of at most " + TokenTable.MOST_BYTES + " U8 but is " + info.dtype() + " "
+              + info.shape());
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) info.bytes());
+    table.get().read(0, bytes);
+    String first = require(PatchKeys.FIRST_ADDED);
+    Map<Integer, JsonNode> added = new TreeMap<>();
+    try {
+      for (Map.Entry<String, JsonNode> entry : object(PatchKeys.ADDED, require(PatchKeys.ADDED))) {
+        added.put(Integer.valueOf(entry.getKey()), entry.getValue());
+      }
+      return TokenTable.decode(bytes.flip(), Integer.parseInt(first), added);
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-TOKENS", "the tokens are not readable: " + Names.quote(String.valueOf(e.getMessage())));
+    }
+  }
+
   private Optional<PatchBase> base() throws IOException {
     if (!metadata.containsKey(PatchKeys.BASE_TENSORS)) {
       return Optional.empty();
@@ -296,7 +334,7 @@ public final class PatchReader {
       DType type =
           DType.named(entry.getValue().path(0).asText())
               .orElseThrow(() -> malformed("PF-BASE", "tensor " + Names.quote(name) + " of the base has no known type"));
-      infos.add(new TensorInfo(name, type, shape(name, entry.getValue().get(1))));
+      infos.add(info("PF-BASE", name, type, entry.getValue().get(1)));
       if (entry.getValue().has(2)) {
         digests.put(name, digest(entry.getValue().get(2).asText()));
       }

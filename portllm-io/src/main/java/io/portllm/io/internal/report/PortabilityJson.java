@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.portllm.Rounding;
+import io.portllm.portability.ChainReport;
 import io.portllm.portability.Finding;
 import io.portllm.portability.Lineage;
 import io.portllm.portability.PortabilityReport;
@@ -39,6 +40,17 @@ public final class PortabilityJson {
     root.set("total", figures(report.total()));
     ArrayNode tensors = root.putArray("tensors");
     report.tensors().forEach(tensor -> tensors.add(figures(tensor)));
+    return root;
+  }
+
+  /** The tree of {@code chain}. */
+  public static ObjectNode of(ChainReport chain) {
+    ObjectNode root = JSON.createObjectNode();
+    root.put("trend", chain.trend());
+    chain.turn().ifPresent(turn -> root.put("turn", turn));
+    chain.releasesLeft().ifPresent(left -> root.put("releasesLeft", left));
+    ArrayNode reports = root.putArray("reports");
+    chain.reports().forEach(report -> reports.add(of(report)));
     return root;
   }
 

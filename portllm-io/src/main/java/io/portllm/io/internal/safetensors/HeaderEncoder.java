@@ -75,7 +75,11 @@ final class HeaderEncoder {
       } catch (ArithmeticException e) {
         throw new IllegalArgumentException("tensor " + Names.quote(name) + " ends beyond 2^63 - 1 bytes", e);
       }
-      if (tensor.elements() * tensor.dtype().bits() % 8 != 0) {
+      if (tensor.dtype().isQuantised()) {
+        throw new IllegalArgumentException(
+            "tensor " + Names.quote(name) + " is " + tensor.dtype() + ", which safetensors files cannot hold");
+      }
+      if (tensor.elements() % tensor.dtype().blockElements() != 0) {
         throw new IllegalArgumentException(
             "tensor " + Names.quote(name) + ": shape " + tensor.shape() + " x " + tensor.dtype() + " fills no whole bytes");
       }

@@ -6,6 +6,7 @@ import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.files.Lookalike;
 import io.portllm.io.internal.files.SourceFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -89,7 +90,7 @@ public final class SafetensorsHeader {
    *
    * @param tensorsInDataOrder the tensors in the order of their data, which follows end to end
    * @throws IllegalArgumentException if a name occurs twice, is {@code __metadata__} or has half of a surrogate pair, if the bits
-   *     of a tensor fill no whole bytes, or if the header would be longer than {@link #LONGEST}
+   *     of a tensor fill no whole bytes or are of a quantised type, or if the header would be longer than {@link #LONGEST}
    */
   public static byte[] encode(List<TensorInfo> tensorsInDataOrder, Map<String, String> metadata) {
     return HeaderEncoder.encode(tensorsInDataOrder, metadata);

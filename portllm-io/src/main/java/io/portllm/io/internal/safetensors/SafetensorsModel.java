@@ -1,22 +1,28 @@
 package io.portllm.io.internal.safetensors;
 
 import com.google.common.collect.ImmutableList;
+import io.portllm.AddedToken;
 import io.portllm.ModelVersion;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
-import io.portllm.io.internal.files.FileChangedException;
+import io.portllm.io.internal.files.ModelFolder;
 import io.portllm.io.internal.files.SourceFile;
 import io.portllm.io.internal.files.SourceFiles;
+import io.portllm.io.internal.files.StoredModel;
+import io.portllm.io.internal.files.StoredTensors;
+import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.json.FlatJson;
 import io.portllm.io.internal.json.JsonException;
+import io.portllm.io.internal.tokenizer.GrownFiles;
+import io.portllm.io.internal.tokenizer.TokenizerFiles;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -31,7 +37,7 @@ import java.util.TreeSet;
  * otherwise the shards of {@code model.safetensors.index.json}, in the order of their names; otherwise the one
  * {@code .safetensors} file.
  */
-public final class SafetensorsModel implements ModelVersion {
+public final class SafetensorsModel implements StoredModel {
   private static final String SINGLE_FILE = "model.safetensors";
   private static final String ADAPTER_FILE = "adapter_model.safetensors";
   private static final String CONFIG = "config.json";
@@ -39,24 +45,23 @@ public final class SafetensorsModel implements ModelVersion {
   /** The longest {@code config.json}: 16 MiB; those with 20,000 class names have 2. */
   private static final int LONGEST_CONFIG = 16 << 20;
 
-  /** Where a tensor's bytes are. */
-  private record Place(TensorInfo info, SourceFile file, long offset) {}
-
   private final Path path;
   private final SourceFiles files;
   private final List<SourceFile> weights = new ArrayList<>();
-  private final Map<String, Place> places = new HashMap<>();
+  private final StoredTensors places;
   private List<Shard> shards = new ArrayList<>();
   private List<TensorInfo> tensors = List.of();
   private Map<String, String> config = Map.of();
   private Map<String, Object> indexMetadata = Map.of();
   private boolean indexed;
   private List<SideFile> sideFiles = List.of();
+  private volatile Vocabulary vocabulary;
   private volatile boolean closed;
 
   private SafetensorsModel(Path path) {
     this.path = path;
     this.files = new SourceFiles();
+    this.places = new StoredTensors(path);
   }
 
   /**
@@ -170,13 +175,13 @@ public final class SafetensorsModel implements ModelVersion {
     SafetensorsHeader header = SafetensorsHeader.read(file);
     shards.add(new Shard(name, header.metadata(), header.tensors()));
     for (TensorInfo tensor : header.tensors()) {
-      Place first = places.put(tensor.name(), new Place(tensor, file, header.offsetOf(tensor.name())));
-      if (first != null) {
+      Optional<Path> first = places.add(tensor, file, header.offsetOf(tensor.name()));
+      if (first.isPresent()) {
         throw new MalformedModelException(
             path,
             "IX-TENSOR",
             -1,
-            "tensor " + Names.quote(tensor.name()) + " is in this file and in " + Names.quote(first.file.path().getFileName().toString()));
+            "tensor " + Names.quote(tensor.name()) + " is in this file and in " + Names.quote(first.get().getFileName().toString()));
       }
     }
   }
@@ -199,7 +204,7 @@ public final class SafetensorsModel implements ModelVersion {
     }
   }
 
-  /** The file or folder that was opened. */
+  @Override
   public Path path() {
     return path;
   }
@@ -221,7 +226,7 @@ public final class SafetensorsModel implements ModelVersion {
 
   @Override
   public Optional<TensorInfo> find(String name) {
-    return Optional.ofNullable(places.get(name)).map(Place::info);
+    return places.find(name);
   }
 
   @Override
@@ -232,6 +237,19 @@ public final class SafetensorsModel implements ModelVersion {
   @Override
   public List<SideFile> sideFiles() {
     return sideFiles;
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    if (vocabulary == null) {
+      vocabulary = TokenizerFiles.vocabulary(path, sideFiles);
+    }
+    return vocabulary;
+  }
+
+  @Override
+  public ModelVersion withTokens(List<AddedToken> tokens) throws IOException {
+    return GrownFiles.of(this, path, tokens);
   }
 
   /** Whether the model was opened by its index. */
@@ -249,32 +267,12 @@ public final class SafetensorsModel implements ModelVersion {
     if (closed) {
       throw new IllegalStateException(path + " was closed");
     }
-    Place place = places.get(tensor.name());
-    if (place == null || !place.info.equals(tensor)) {
-      throw new IllegalArgumentException(path + " has no " + tensor);
-    }
-    if (offset < 0 || offset > tensor.bytes() - destination.remaining()) {
-      throw new IllegalArgumentException(
-          destination.remaining() + " bytes from " + offset + " do not lie within the " + tensor.bytes() + " bytes of tensor "
-              + Names.quote(tensor.name()));
-    }
-    if (tensor.dtype().bits() % 8 == 0 && offset % tensor.dtype().bytes() != 0) {
-      throw new IllegalArgumentException(
-          "offset " + offset + " is no multiple of the " + tensor.dtype().bytes() + " bytes of an element of tensor "
-              + Names.quote(tensor.name()));
-    }
-    try {
-      place.file.readFully(place.offset + offset, destination);
-    } catch (FileChangedException e) {
-      throw e.whileReading(tensor.name());
-    }
+    places.read(tensor, offset, destination);
   }
 
   @Override
   public IOException malformed(TensorInfo tensor, String rule, String message) {
-    Place place = places.get(tensor.name());
-    Path file = place == null ? path : place.file().path();
-    return new MalformedModelException(file, rule, -1, "tensor " + Names.quote(tensor.name()) + " " + message);
+    return places.malformed(tensor, rule, message);
   }
 
   @Override

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.SourceFile;
+import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.json.JsonException;
 import io.portllm.io.internal.json.StrictJson;
 import java.io.IOException;

@@ -5,9 +5,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.google.common.collect.Iterables;
 import com.google.common.io.Closer;
+import io.portllm.IncompatibleModelException;
 import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
-import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
@@ -19,6 +19,9 @@ import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.WriteReport;
+import io.portllm.io.internal.files.StoredModel;
+import io.portllm.io.internal.files.WeightFiles;
+import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
@@ -49,15 +52,16 @@ public final class CheckpointWriter {
 
   private final ModelVersion model;
   private final WriteOptions options;
-  private final Map<String, Rounding> rounding = ShardFile.newRoundings();
+  private final Weights weights;
   private final long started = System.nanoTime();
 
   private CheckpointWriter(ModelVersion model, WriteOptions options) {
     this.model = model;
     this.options = options;
+    this.weights = new Weights(model);
   }
 
-  /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors}. */
+  /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors} or {@code .gguf}. */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
     CheckpointWriter writer = new CheckpointWriter(model, options);
     try {
@@ -76,14 +80,24 @@ public final class CheckpointWriter {
     if (Thread.currentThread().isInterrupted()) {
       throw new CancellationException("interrupted");
     }
-    if (output.getFileName() != null && output.getFileName().toString().endsWith(".safetensors")) {
-      if (model.shards().size() != 1) {
-        throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size()
-            + " weight files; name a folder");
-      }
-      return writeFile(output);
+    String name = String.valueOf(output.getFileName());
+    boolean isGguf = name.endsWith(GgufModel.ENDING);
+    if (!isGguf && !name.endsWith(WeightFiles.SAFETENSORS)) {
+      return writeFolder(output);
     }
-    return writeFolder(output);
+    if (isGguf != origin() instanceof GgufModel) {
+      String formats = isGguf ? "GGUF, but %s has safetensors weights" : "safetensors, but %s is a GGUF model";
+      throw new IOException("[" + output + "] is named as " + String.format(formats, Names.quote(model.name()))
+          + "; models are written in the format that they are in");
+    }
+    if (model.shards().size() != 1) {
+      throw new IOException("[" + output + "] is one file, but " + Names.quote(model.name()) + " has " + model.shards().size()
+          + " weight files; name a folder");
+    }
+    if (GgufModel.isPartName(name)) {
+      throw new IOException("[" + output + "] has the name of one file of several, but " + Names.quote(model.name()) + " has one");
+    }
+    return writeFile(output);
   }
 
   private WriteReport writeFile(Path target) throws IOException {
@@ -160,9 +174,23 @@ public final class CheckpointWriter {
     DirectBuffers buffers = new DirectBuffers(CHUNK_BYTES);
     try (Closer closer = Closer.create()) {
       List<ShardFile> shards = new ArrayList<>();
-      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(model, shard, file, buffers, rounding, progress))));
+      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(runs(shard), file, buffers, progress))));
       Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
     }
+  }
+
+  private List<Run> runs(Shard shard) {
+    if (!(origin() instanceof GgufModel gguf)) {
+      return weights.safetensors(shard);
+    }
+    if (gguf.parts().size() > 1 && gguf.tensors().size() != model.tensors().size()) {
+      throw new IncompatibleModelException(
+          "tensors can neither be added to nor removed from a GGUF model of several files",
+          List.of(
+              Mismatch.of(
+                  gguf.name(), "has " + gguf.tensors().size() + " tensors, and " + model.tensors().size() + " were to be written")));
+    }
+    return weights.gguf(shard, gguf.parts().get(model.shards().indexOf(shard)));
   }
 
   /** Where a file goes; makes the folder that it is in. */
@@ -189,7 +217,8 @@ public final class CheckpointWriter {
   }
 
   private boolean hasIndex() {
-    return model.shards().size() > 1 || origin() instanceof SafetensorsModel files && files.isIndexed();
+    ModelVersion origin = origin();
+    return origin instanceof SafetensorsModel files && files.isIndexed() || model.shards().size() > 1 && !(origin instanceof GgufModel);
   }
 
   /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
@@ -228,7 +257,7 @@ public final class CheckpointWriter {
       return;
     }
     Path real = Files.exists(output) ? output.toRealPath() : output.getParent().toRealPath().resolve(output.getFileName());
-    for (SafetensorsModel input : inputs(model)) {
+    for (StoredModel input : inputs(model)) {
       Path path = input.path().toRealPath();
       if (real.startsWith(path) && !real.equals(path)) {
         throw new IOException("[" + target + "] lies inside the model that is read, " + Names.quote(input.name()));
@@ -239,8 +268,8 @@ public final class CheckpointWriter {
     }
   }
 
-  private static List<SafetensorsModel> inputs(ModelVersion model) {
-    if (model instanceof SafetensorsModel files) {
+  private static List<StoredModel> inputs(ModelVersion model) {
+    if (model instanceof StoredModel files) {
       return List.of(files);
     }
     if (model instanceof DerivedModel derived) {
@@ -262,6 +291,6 @@ public final class CheckpointWriter {
   }
 
   private WriteReport report(Path target) {
-    return new WriteReport(target, model.tensors().size(), totalBytes(), rounding, Duration.ofNanos(System.nanoTime() - started));
+    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), Duration.ofNanos(System.nanoTime() - started));
   }
 }

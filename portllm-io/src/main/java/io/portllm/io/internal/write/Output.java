@@ -155,7 +155,8 @@ final class Output implements AutoCloseable {
       throw new FileAlreadyExistsException(target.toString(), null, "exists, and was not to be overwritten");
     }
     if (isFolder && !holdsModel(target)) {
-      throw new FileAlreadyExistsException(target.toString(), null, "is a folder without a .safetensors file, and so is not overwritten");
+      throw new FileAlreadyExistsException(
+          target.toString(), null, "is a folder without a .safetensors or .gguf file, and so is not overwritten");
     }
   }
 
@@ -166,7 +167,7 @@ final class Output implements AutoCloseable {
   }
 
   private static boolean holdsModel(Path path) throws IOException {
-    try (DirectoryStream<Path> entries = Files.newDirectoryStream(path, "*.safetensors")) {
+    try (DirectoryStream<Path> entries = Files.newDirectoryStream(path, "*.{safetensors,gguf}")) {
       return entries.iterator().hasNext();
     }
   }

@@ -1,14 +1,7 @@
 package io.portllm.io.internal.write;
 
-import io.portllm.ModelVersion;
-import io.portllm.Rounding;
-import io.portllm.Shard;
-import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
-import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.run.Progress;
-import io.portllm.internal.text.Names;
-import io.portllm.io.internal.safetensors.SafetensorsHeader;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -16,59 +9,51 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * One weight file that is being written: a list of chunks, each a run of bytes of the file that one thread computes and writes. The
- * file is created with its first chunk, and forced and closed with its last.
+ * One weight file that is being written: a list of chunks, each a stretch of the file that one thread computes and writes. The file is
+ * created with its first chunk, and forced and closed with its last.
  */
 final class ShardFile implements Closeable {
-  private final ModelVersion model;
   private final Path file;
-  private final byte[] header;
   private final DirectBuffers buffers;
-  private final Map<String, Rounding> rounding;
   private final Progress progress;
   private final List<Chunk> chunks = new ArrayList<>();
   private final AtomicInteger unfinished;
   private FileChannel channel;
 
-  /** A part of a tensor. */
-  private record Part(TensorInfo tensor, long offset, int length) {}
+  /** A part of a run. */
+  private record Part(Run run, long offset, int length) {}
 
   /** Parts that lie side by side in the file. */
   private record Chunk(long position, List<Part> parts) {}
 
-  ShardFile(ModelVersion model, Shard shard, Path file, DirectBuffers buffers, Map<String, Rounding> rounding, Progress progress) {
-    this.model = model;
+  /** The file that consists of {@code runs}, end to end. */
+  ShardFile(List<Run> runs, Path file, DirectBuffers buffers, Progress progress) {
     this.file = file;
     this.buffers = buffers;
-    this.rounding = rounding;
     this.progress = progress;
-    this.header = SafetensorsHeader.encode(shard.tensors(), shard.metadata());
-    split(shard);
+    split(runs);
     this.unfinished = new AtomicInteger(chunks.size());
   }
 
-  private void split(Shard shard) {
+  private void split(List<Run> runs) {
     List<Part> parts = new ArrayList<>();
-    long start = header.length;
+    long start = 0;
     int filled = 0;
-    for (TensorInfo tensor : shard.tensors()) {
+    for (Run run : runs) {
       long offset = 0;
-      while (offset < tensor.bytes()) {
-        // Chunks end between elements: where an element would be cut, the chunk stays a little short.
+      while (offset < run.bytes()) {
+        // Chunks end between elements or blocks: where one would be cut, the chunk stays a little short.
         int room = buffers.size() - filled;
-        int element = Math.max(1, tensor.dtype().bits() / 8);
-        int length = (int) Math.min(room - room % element, tensor.bytes() - offset);
+        int length = (int) Math.min(room - room % run.unit(), run.bytes() - offset);
         if (length > 0) {
-          parts.add(new Part(tensor, offset, length));
+          parts.add(new Part(run, offset, length));
           offset += length;
           filled += length;
         }
-        if (offset < tensor.bytes() || filled == buffers.size()) {
+        if (offset < run.bytes() || filled == buffers.size()) {
           chunks.add(new Chunk(start, List.copyOf(parts)));
           parts.clear();
           start += filled;
@@ -76,8 +61,7 @@ final class ShardFile implements Closeable {
         }
       }
     }
-    // Even a file without data needs one chunk: it writes the header.
-    if (filled > 0 || chunks.isEmpty()) {
+    if (filled > 0) {
       chunks.add(new Chunk(start, List.copyOf(parts)));
     }
   }
@@ -89,16 +73,13 @@ final class ShardFile implements Closeable {
 
   private void write(Chunk chunk) throws IOException {
     int length = chunk.parts().stream().mapToInt(Part::length).sum();
+    int weights = 0;
     ByteBuffer buffer = buffers.lend(length);
     try {
       for (Part part : chunk.parts()) {
-        ByteBuffer target = buffer.slice(buffer.position(), part.length());
-        read(part, target);
-        if (target.hasRemaining()) {
-          throw new IOException("tensor " + Names.quote(part.tensor().name()) + " of " + Names.quote(model.name())
-              + " was not read to the end");
-        }
+        part.run().source().read(part.offset(), buffer.slice(buffer.position(), part.length()));
         buffer.position(buffer.position() + part.length());
+        weights += part.run().weights() ? part.length() : 0;
       }
       writeFully(open(), buffer.flip(), chunk.position());
     } finally {
@@ -107,24 +88,12 @@ final class ShardFile implements Closeable {
     if (unfinished.decrementAndGet() == 0) {
       finish();
     }
-    progress.add(length);
-  }
-
-  private void read(Part part, ByteBuffer target) throws IOException {
-    if (model instanceof DerivedModel derived) {
-      Rounding counts = derived.readCounting(part.tensor(), part.offset(), target);
-      if (derived.changes(part.tensor().name())) {
-        rounding.merge(part.tensor().name(), counts, Rounding::plus);
-      }
-    } else {
-      model.read(part.tensor(), part.offset(), target);
-    }
+    progress.add(weights);
   }
 
   private synchronized FileChannel open() throws IOException {
     if (channel == null) {
       channel = Output.create(file);
-      writeFully(channel, ByteBuffer.wrap(header), 0);
     }
     return channel;
   }
@@ -147,9 +116,5 @@ final class ShardFile implements Closeable {
     while (bytes.hasRemaining()) {
       at += channel.write(bytes, at);
     }
-  }
-
-  static Map<String, Rounding> newRoundings() {
-    return new ConcurrentHashMap<>();
   }
 }

@@ -1,0 +1,14 @@
+package io.portllm.internal.kernel;
+
+import io.portllm.Merger;
+
+/**
+ * The fastest merger that this JVM can run. In the packaged jar, JDKs that have the Vector API find another class of this name under
+ * {@code META-INF/versions}.
+ */
+public final class FastestMerger {
+  /** The merger. */
+  public static final Merger INSTANCE = ScalarMerger.INSTANCE;
+
+  private FastestMerger() {}
+}

@@ -1,0 +1,20 @@
+package io.portllm.internal.kernel;
+
+import io.portllm.Merger;
+
+/**
+ * The fastest merger that this JVM can run: with the Vector API if its module was added ({@code --add-modules jdk.incubator.vector}) and
+ * the processor has vectors of 256 bits or more, else in plain Java.
+ */
+public final class FastestMerger {
+  /** The merger. */
+  public static final Merger INSTANCE = choose();
+
+  private FastestMerger() {}
+
+  private static Merger choose() {
+    // No class of the module may be named where it is absent, so that VectorKernel is first touched behind this test.
+    boolean present = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
+    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : ScalarMerger.INSTANCE;
+  }
+}

@@ -1,0 +1,70 @@
+package io.portllm.io.internal.write;
+
+import io.portllm.ModelVersion;
+import io.portllm.Rounding;
+import io.portllm.Shard;
+import io.portllm.TensorInfo;
+import io.portllm.internal.patch.DerivedModel;
+import io.portllm.internal.text.Names;
+import io.portllm.io.internal.gguf.GgufModel;
+import io.portllm.io.internal.gguf.GgufOutput;
+import io.portllm.io.internal.safetensors.SafetensorsHeader;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** The weight files of a model as runs of bytes, and what rounding did to the weights that were read. */
+final class Weights {
+  private final ModelVersion model;
+  private final Map<String, Rounding> rounding = new ConcurrentHashMap<>();
+
+  Weights(ModelVersion model) {
+    this.model = model;
+  }
+
+  /** For each changed tensor that was read, what rounding did. */
+  Map<String, Rounding> rounding() {
+    return rounding;
+  }
+
+  /** A safetensors file. */
+  List<Run> safetensors(Shard shard) {
+    List<Run> runs = new ArrayList<>();
+    runs.add(Run.of(SafetensorsHeader.encode(shard.tensors(), shard.metadata())));
+    shard.tensors().forEach(tensor -> runs.add(tensor(tensor)));
+    return runs;
+  }
+
+  /** A GGUF file that takes the place of {@code source}. */
+  List<Run> gguf(Shard shard, GgufModel.Part source) {
+    GgufOutput output = GgufOutput.of(source, shard, model.name());
+    List<Run> runs = new ArrayList<>();
+    runs.add(new Run(output::readHeader, output.headerBytes(), 1, false));
+    for (TensorInfo tensor : shard.tensors()) {
+      runs.add(tensor(tensor));
+      runs.add(Run.zeros(output.padding(tensor)));
+    }
+    return runs;
+  }
+
+  private Run tensor(TensorInfo tensor) {
+    return new Run((offset, destination) -> read(tensor, offset, destination), tensor.bytes(), tensor.dtype().blockBytes(), true);
+  }
+
+  private void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    if (model instanceof DerivedModel derived) {
+      Rounding counts = derived.readCounting(tensor, offset, destination);
+      if (derived.changes(tensor.name())) {
+        rounding.merge(tensor.name(), counts, Rounding::plus);
+      }
+    } else {
+      model.read(tensor, offset, destination);
+    }
+    if (destination.hasRemaining()) {
+      throw new IOException("tensor " + Names.quote(tensor.name()) + " of " + Names.quote(model.name()) + " was not read to the end");
+    }
+  }
+}
