@@ -17,14 +17,14 @@ final class ChainSection {
   static Markup of(ChainReport chain) {
     Markup section = new Markup();
     section.add("<section>\n<h2>Release after release</h2>\n<p>Each release is compared with the model that the patch was made on. "
-        + "<b class=\"sentence\">{}</b>.</p>\n", chain.trend());
+        + "</p>\n<p class=\"sentence\">{}.</p>\n", chain.trend());
     List<PortabilityReport> reports = chain.reports();
     List<String> places = reports.stream().map(PortabilityReport::newBase).toList();
     double[] scores = reports.stream().mapToDouble(report -> report.score().orElse(Double.NaN)).toArray();
     double[] drifts = reports.stream().mapToDouble(report -> report.patched().update().map(Update::drift).orElse(Double.NaN)).toArray();
     section.add("<div class=\"charts\">\n");
     if (DoubleStream.of(scores).anyMatch(score -> !Double.isNaN(score))) {
-      Plot plot = new Plot(places, DoubleStream.of(0, 1), Numbers::of);
+      Plot plot = Plot.ofNumbers(places, DoubleStream.of(0, 1));
       plot.rule(Judge.PORT_FROM, "PORT from here up").rule(Judge.TUNE_FROM, "DO_NOT_PORT below").line("a", "score", scores);
       chain.turn().ifPresent(turn -> plot.note(turn, Double.isNaN(scores[turn]) ? 0 : scores[turn], "turn"));
       figure(section, plot.draw("Score by release", "A line over the releases: the score of the patch on each.", "release"),
@@ -32,7 +32,7 @@ final class ChainSection {
     }
     if (DoubleStream.of(drifts).anyMatch(drift -> !Double.isNaN(drift))) {
       DoubleStream values = Stream.of(DoubleStream.of(0), DoubleStream.of(drifts)).flatMapToDouble(part -> part);
-      figure(section, new Plot(places, values, Numbers::percent).line("a", "drift ‖U‖ / ‖θ‖", drifts)
+      figure(section, Plot.ofShares(places, values).line("a", "drift ‖U‖ / ‖θ‖", drifts)
           .draw("Drift by release", "A line over the releases: how far the weights that the patch changes have moved.", "release"),
           "How far the weights that the patch changes have moved since it was made.");
     }
@@ -46,7 +46,7 @@ final class ChainSection {
   private static Markup table(List<PortabilityReport> reports) {
     Markup table = new Markup();
     table.add("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Releases\"><table class=\"num\"><thead><tr>"
-        + "<th scope=\"col\">Release</th><th scope=\"col\">Verdict</th><th scope=\"col\">Confidence</th><th scope=\"col\">Score</th>"
+        + "<th scope=\"col\">Release</th><th scope=\"col\" class=\"word\">Verdict</th><th scope=\"col\" class=\"word\">Confidence</th><th scope=\"col\">Score</th>"
         + "<th scope=\"col\">Drift %</th><th scope=\"col\">‖Δ‖ / ‖U‖</th><th scope=\"col\">Least cosine</th></tr></thead><tbody>\n");
     for (PortabilityReport report : reports) {
       String drift = report.patched().update().map(update -> Numbers.inPercent(update.drift())).orElse(Numbers.UNKNOWN);

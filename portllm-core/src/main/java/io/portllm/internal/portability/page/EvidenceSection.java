@@ -34,9 +34,9 @@ final class EvidenceSection {
       case SKETCHES -> "judged by the sketches in the patch file: drifts and cosines are estimates";
       case NONE -> "nothing but names and shapes was known of it";
     });
-    oldFingerprint.ifPresent(digest -> row(section, "its fingerprint", code(digest), ""));
+    oldFingerprint.ifPresent(digest -> fingerprint(section, digest));
     row(section, "New base θ′", Markup.name(report.newBase()), "all its weights were read");
-    newFingerprint.ifPresent(digest -> row(section, "its fingerprint", code(digest), ""));
+    newFingerprint.ifPresent(digest -> fingerprint(section, digest));
     return section.add("</tbody></table>\n</section>\n");
   }
 
@@ -44,8 +44,8 @@ final class EvidenceSection {
     section.add("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>\n", name, what, more);
   }
 
-  private static Markup code(String text) {
-    return new Markup().add("<code>{}</code>", text);
+  private static void fingerprint(Markup section, String digest) {
+    section.add("<tr><th scope=\"row\">fingerprint</th><td colspan=\"2\"><code>{}</code></td></tr>\n", digest);
   }
 
   static Markup findings(List<Finding> findings) {
@@ -92,14 +92,14 @@ final class EvidenceSection {
         lineage.leastTensor().map(name -> "of a matrix, " + Markup.shortened(name, 60)).orElse("of a matrix"));
     row(section, "Broken", new Markup().add("{}", Numbers.percent(lineage.brokenShare())),
         "in matrices with a cosine below " + Lineage.BROKEN);
-    section.add("</tbody></table>\n</div>\n");
     List<TensorReport> known = report.tensors().stream().filter(tensor -> tensor.update().isPresent()).toList();
+    section.add("</tbody></table>\n{}</div>\n", least(known));
     if (!known.isEmpty() && report.evidence() != Evidence.NONE) {
       section.add("<figure>{}<figcaption>Cosines of the angles between old and new tensors. A base of the same lineage has all near 1; "
           + "another training run has its matrices near 0. Vectors such as norms resemble each other in any two models and do not count."
           + "</figcaption></figure>\n", histogram(known));
     }
-    return section.add("</div>\n{}</section>\n", least(known));
+    return section.add("</div>\n</section>\n");
   }
 
   private static Markup histogram(List<TensorReport> tensors) {

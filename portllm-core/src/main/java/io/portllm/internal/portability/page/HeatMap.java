@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.function.Function;
 
 /** A figure of every module of every layer as a picture. */
@@ -16,6 +17,15 @@ final class HeatMap {
   private static final double LETTER = 6.7;
 
   private static final int LONGEST_LABEL = 34;
+
+  /** From this width on, cells hold their figures. */
+  private static final int WITH_FIGURES = 56;
+
+  /** Wider pictures do not stand side by side. */
+  private static final int HALF_PAGE = 545;
+
+  private static final Set<String> MIDDLE = Set.of("s4", "c2", "w2");
+  private static final Set<String> STRONG = Set.of("s5", "s6", "s7", "c3", "w3");
 
   /** More layers or modules are not drawn. */
   static final int MOST_LAYERS = 400;
@@ -35,7 +45,16 @@ final class HeatMap {
     int longest = modules.stream().mapToInt(module -> Math.min(LONGEST_LABEL, module.length())).max().orElse(0);
     this.left = (int) (longest * LETTER) + 12;
     int count = layers.size();
-    this.column = count <= 6 ? 42 : count <= 16 ? 24 : count <= 40 ? 14 : 7;
+    this.column = count <= 6 ? 56 : count <= 12 ? 26 : count <= 20 ? 18 : count <= 32 ? 12 : count <= 48 ? 9 : 7;
+  }
+
+  private int width() {
+    return left + column * layers.size() + 14;
+  }
+
+  /** Whether the picture needs the whole width of a page. */
+  boolean isLong() {
+    return width() > HALF_PAGE;
   }
 
   /**
@@ -45,11 +64,10 @@ final class HeatMap {
    */
   Markup draw(
       String title, String description, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text, String missing) {
-    int width = left + column * layers.size() + 14;
     int height = TOP + ROW * modules.size() + BOTTOM;
     Markup svg = new Markup();
     svg.add("<svg class=\"heat w{}\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" role=\"img\">",
-        column, width, height, width, height);
+        column, width(), height, width(), height);
     svg.add("<title>{}</title><desc>{}</desc>", title, description);
     for (int row = 0; row < modules.size(); row++) {
       String module = modules.get(row);
@@ -79,6 +97,10 @@ final class HeatMap {
       svg.add(
           "<rect class=\"{}\" x=\"{}\"><title>{} {}{}: {}</title></rect>",
           colour, i * column, layers.get(i), Markup.shortened(module, LONGEST_LABEL), together, shown);
+      if (known && column >= WITH_FIGURES) {
+        String ink = MIDDLE.contains(colour) ? "on1" : STRONG.contains(colour) ? "on2" : "on0";
+        svg.add("<text class=\"mid {}\" x=\"{}\" y=\"13\" aria-hidden=\"true\">{}</text>", ink, i * column + column / 2, shown);
+      }
     }
   }
 

@@ -64,7 +64,7 @@ final class LayerSection {
         OptionalDouble::stream)));
     HeatMap map = new HeatMap(stack);
     Markup maps = new Markup();
-    maps.add("<div class=\"maps\">\n");
+    maps.add("<div class=\"{}\">\n", map.isLong() ? "maps long" : "maps");
     if (hasChange) {
       figure(maps, map.draw("Size of the patch by layer and module", "Each cell is a module of a layer; darker means a larger patch "
           + "relative to the weights.", Group::patch, sizes, Numbers::percent, "not changed"),
@@ -93,7 +93,7 @@ final class LayerSection {
       maps.add("<p class=\"note\">A * stands for any number: such modules, experts for instance, share a cell. Norms are taken together; of "
           + "overlaps the greatest is shown.</p>\n");
     }
-    return maps.add("<p class=\"note\">Cells with a stroke through them have no figure. The table at the end has every tensor’s figures.</p>\n");
+    return maps.add("<p class=\"note\">Of empty cells, the patch does not change the weights, or nothing is known. The table at the end has every tensor’s figures.</p>\n");
   }
 
   private static void figure(Markup maps, Markup picture, String name, String meaning, Scale scale) {
@@ -108,8 +108,8 @@ final class LayerSection {
     charts.add("<div class=\"charts\">\n");
     double[] patch = figures(groups, Group::patch);
     double[] drift = figures(groups, Group::drift);
-    Plot sizes = new Plot(layers, DoubleStream.concat(DoubleStream.of(0), DoubleStream.concat(DoubleStream.of(patch), DoubleStream.of(
-        drift))), Numbers::percent);
+    Plot sizes = Plot.ofShares(
+        layers, Stream.of(DoubleStream.of(0), DoubleStream.of(patch), DoubleStream.of(drift)).flatMapToDouble(part -> part));
     chart(charts, sizes.line("a", "update ‖U‖ / ‖θ‖", drift).line("b", "patch ‖Δ‖ / ‖θ′‖", patch)
         .draw("Drift and patch by layer", "Two lines over the layers: how far the update moved the weights, and how large the patch is.",
             "layer"), "Drift and patch by layer, all tensors of a layer taken together.");
@@ -120,7 +120,7 @@ final class LayerSection {
             + "layer’s tensors, strokes from the least to the greatest.");
     double[] vanished = figures(groups, Group::vanished);
     if (DoubleStream.of(vanished).anyMatch(value -> !Double.isNaN(value))) {
-      Plot losses = new Plot(layers, DoubleStream.concat(DoubleStream.of(0), DoubleStream.of(vanished)), Numbers::percent);
+      Plot losses = Plot.ofShares(layers, DoubleStream.concat(DoubleStream.of(0), DoubleStream.of(vanished)));
       chart(charts, losses.bars("a", "changes that rounding swallows", vanished)
           .draw("Rounding losses by layer", "Bars over the layers: the part of the changed weights that rounding leaves as they were.",
               "layer"), rounding(report.patched().change().map(TensorReport.Change::rounding).orElse(Rounding.NONE)));
@@ -153,7 +153,7 @@ final class LayerSection {
     }
     DoubleStream values = Stream.concat(firsts.stream(), seconds.stream()).filter(Objects::nonNull)
         .flatMapToDouble(spread -> DoubleStream.of(spread.least(), spread.greatest(), rule));
-    Plot plot = new Plot(layers, values, Numbers::of);
+    Plot plot = Plot.ofNumbers(layers, values);
     plot.ranges("a", firsts).ranges("b", seconds).rule(rule, ruleName)
         .line("a", firstName, medians(firsts)).line("b", secondName, medians(seconds));
     chart(charts, plot.draw(title, caption, "layer"), title + ". " + caption);

@@ -22,6 +22,11 @@ final class Numbers {
     return of(value, DIGITS);
   }
 
+  /** Three significant digits. */
+  static String three(double value) {
+    return of(value, PERCENT_DIGITS);
+  }
+
   static String of(OptionalDouble value) {
     return value.isPresent() ? of(value.getAsDouble()) : UNKNOWN;
   }
@@ -40,9 +45,19 @@ final class Numbers {
     return Double.isFinite(share) ? plain(BigDecimal.valueOf(share).movePointRight(2), PERCENT_DIGITS) : of(share);
   }
 
+  /** The figure of a tick or limit, without zeros at its end. */
+  static String tick(double value) {
+    return plain(BigDecimal.valueOf(value).round(DIGITS).stripTrailingZeros(), DIGITS);
+  }
+
+  /** The same as a percentage. */
+  static String percentTick(double share) {
+    return plain(BigDecimal.valueOf(share).movePointRight(2).round(DIGITS).stripTrailingZeros(), DIGITS) + "\u00a0%";
+  }
+
   /** Digits after the point as a cosine or score needs them. */
   static String fixed(double value, int digits) {
-    return Double.isFinite(value) ? String.format(Locale.ROOT, "%." + digits + "f", value) : of(value);
+    return Double.isFinite(value) ? String.format(Locale.ROOT, "%." + digits + "f", value).replace('-', '−') : of(value);
   }
 
   static String fixed(OptionalDouble value, int digits) {

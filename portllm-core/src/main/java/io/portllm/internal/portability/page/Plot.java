@@ -1,6 +1,5 @@
 package io.portllm.internal.portability.page;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.DoubleFunction;
 import java.util.stream.DoubleStream;
@@ -17,8 +16,15 @@ final class Plot {
   /** Above this many points, they are joined and not marked. */
   private static final int MARKED = 40;
 
+  /** Up to this many places, each is named. */
+  private static final int FEW = 14;
+
+  /** The width of a letter. */
+  private static final double LETTER = 7.2;
+
   private final List<String> places;
   private final DoubleFunction<String> label;
+  private final DoubleFunction<String> ticks;
   private final double low;
   private final double high;
   private final double step;
@@ -29,16 +35,28 @@ final class Plot {
    * A chart with a place for each of {@code places} and an axis that holds {@code values}.
    *
    * @param label how figures are written
+   * @param ticks how ticks are written
    */
-  Plot(List<String> places, DoubleStream values, DoubleFunction<String> label) {
+  private Plot(List<String> places, DoubleStream values, DoubleFunction<String> label, DoubleFunction<String> ticks) {
     this.places = places;
     this.label = label;
+    this.ticks = ticks;
     double[] finite = values.filter(Double::isFinite).toArray();
     double least = DoubleStream.of(finite).min().orElse(0);
     double greatest = DoubleStream.of(finite).max().orElse(1);
     this.step = step(least, greatest);
     this.low = Math.floor(least / step + 1e-9) * step;
     this.high = Math.max(Math.ceil(greatest / step - 1e-9) * step, low + step);
+  }
+
+  /** A chart with a place for each of {@code places} and an axis of shares that holds {@code values}. */
+  static Plot ofShares(List<String> places, DoubleStream values) {
+    return new Plot(places, values, Numbers::percent, Numbers::percentTick);
+  }
+
+  /** A chart with a place for each of {@code places} and an axis of numbers that holds {@code values}. */
+  static Plot ofNumbers(List<String> places, DoubleStream values) {
+    return new Plot(places, values, Numbers::of, Numbers::tick);
   }
 
   /** About five ticks, in steps of 1, 2 or 5. */
@@ -127,7 +145,7 @@ final class Plot {
     if (value >= low && value <= high) {
       String y = Numbers.at(y(value));
       body.add("<line class=\"rule\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", LEFT, WIDTH - RIGHT, y, y);
-      body.add("<text class=\"end rule\" x=\"{}\" y=\"{}\">{}</text>", WIDTH - RIGHT, Numbers.at(y(value) - 4), name);
+      body.add("<text class=\"rule\" x=\"{}\" y=\"{}\">{}</text>", LEFT + 6, Numbers.at(y(value) - 4), name);
     }
     return this;
   }
@@ -151,7 +169,7 @@ final class Plot {
    * @param places the upper end of each bar
    */
   static Markup histogram(List<String> places, double[] counts, String title) {
-    Plot plot = new Plot(places, DoubleStream.concat(DoubleStream.of(0, 4), DoubleStream.of(counts)), Numbers::of);
+    Plot plot = ofNumbers(places, DoubleStream.concat(DoubleStream.of(0, 4), DoubleStream.of(counts)));
     plot.bars("a", "tensors", counts);
     for (int i = 0; i < counts.length; i++) {
       if (counts[i] > 0) {
@@ -172,21 +190,25 @@ final class Plot {
       svg.add("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", LEFT, WIDTH - RIGHT, y, y);
       svg.add("<text class=\"end\" x=\"{}\" y=\"{}\">{}</text>", LEFT - 6, Numbers.at(y(value) + 4), tick(value));
     }
-    List<String> shown = new ArrayList<>(places);
-    double wide = (WIDTH - LEFT - RIGHT) / (double) Math.max(1, places.size());
-    int longest = Math.max(1, (int) (wide / 7));
-    boolean words = shown.stream().anyMatch(place -> place.length() > 3);
-    int every = words ? 1 : HeatMap.every(places.size(), wide);
-    for (int i = 0; i < places.size(); i += every) {
-      String place = words ? Markup.shortened(shown.get(i), Math.max(3, longest)) : shown.get(i);
-      svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(x(i)), HEIGHT - BOTTOM + 16, place);
-    }
+    places(svg);
     svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, below);
     return svg.add("{}</svg>", body);
   }
 
+  /** Names of places: all of a few, shortened to fit, or of many the last and every few before it. */
+  private void places(Markup svg) {
+    double wide = (WIDTH - LEFT - RIGHT) / (double) places.size();
+    int longest = places.stream().mapToInt(String::length).max().orElse(1);
+    boolean few = places.size() <= FEW;
+    int every = few ? 1 : (int) Math.ceil((longest * LETTER + 8) / wide);
+    for (int i = (places.size() - 1) % every; i < places.size(); i += every) {
+      String place = few ? Markup.shortened(places.get(i), Math.max(3, (int) (wide / LETTER))) : places.get(i);
+      svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(x(i)), HEIGHT - BOTTOM + 16, place);
+    }
+  }
+
   /** Ticks are sums of steps: rounded to what the step shows. */
   private String tick(double value) {
-    return label.apply(Math.abs(value) < step / 2 ? 0 : Math.round(value / step * 1000) / 1000.0 * step);
+    return ticks.apply(Math.abs(value) < step / 2 ? 0 : Math.round(value / step * 1000) / 1000.0 * step);
   }
 }

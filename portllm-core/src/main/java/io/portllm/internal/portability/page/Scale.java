@@ -23,11 +23,11 @@ record Scale(ImmutableDoubleArray limits, List<String> classes, DoubleFunction<S
 
   /** Cosines: warm colours where patch and update contradict each other. */
   static final Scale COSINES =
-      new Scale(ImmutableDoubleArray.of(-0.5, -0.2, -0.05, 0.05, 0.2, 0.5), WARM_TO_COOL, value -> Numbers.of(value));
+      new Scale(ImmutableDoubleArray.of(-0.5, -0.2, -0.05, 0.05, 0.2, 0.5), WARM_TO_COOL, Numbers::tick);
 
   /** Overlaps, of which 1 is by chance: warm colours where the update acts on what the patch uses more than elsewhere. */
   static final Scale OVERLAPS =
-      new Scale(ImmutableDoubleArray.of(0.25, 0.5, 0.8, 1.25, 2, 4), COOL_TO_WARM, value -> Numbers.of(value));
+      new Scale(ImmutableDoubleArray.of(0.25, 0.5, 0.8, 1.25, 2, 4), COOL_TO_WARM, Numbers::tick);
 
   /** A scale of sizes up to the greatest of {@code values}, in steps of 1, 2, 5, 10. */
   static Scale sizes(DoubleStream values) {
@@ -45,7 +45,7 @@ record Scale(ImmutableDoubleArray limits, List<String> classes, DoubleFunction<S
         limits[i - 1] = step(step - SIZES + i);
       }
     }
-    return new Scale(ImmutableDoubleArray.copyOf(limits), classes, Numbers::percent);
+    return new Scale(ImmutableDoubleArray.copyOf(limits), classes, Numbers::percentTick);
   }
 
   private static double step(int number) {

@@ -58,7 +58,7 @@ final class TrialSection {
     for (int i = 0; i <= 5; i++) {
       double x = x(i / 5.0);
       svg.add("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"4\" y2=\"{}\"/>", Numbers.at(x), Numbers.at(x), height - 24);
-      svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(x), height - 8, Numbers.of(i / 5.0));
+      svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(x), height - 8, Numbers.tick(i / 5.0));
     }
     for (int i = 0; i < arms.size(); i++) {
       TrialArm arm = arms.get(i);
@@ -99,7 +99,7 @@ final class TrialSection {
     List<String> places = new ArrayList<>();
     points.forEach(point -> places.add(Numbers.of(point.at())));
     double[] scores = points.stream().mapToDouble(TrialPoint::score).toArray();
-    Plot plot = new Plot(places, DoubleStream.of(0, 1), Numbers::of).line("a", "score", scores);
+    Plot plot = Plot.ofNumbers(places, DoubleStream.of(0, 1)).line("a", "score", scores);
     section.add("<figure>{}<figcaption>{} {}</figcaption></figure>\n", plot.draw(title, caption, below), caption, list(points));
   }
 

@@ -93,7 +93,7 @@ final class VerdictSection {
   private static Markup ratio(Meeting meeting) {
     OptionalDouble signs = meeting.signConflicts();
     return tile(
-        "Patch against update", Numbers.of(meeting.ratio()) + "×",
+        "Patch against update", Numbers.three(meeting.ratio()) + "×",
         "‖patch‖ / ‖update‖ where the patch acts; below 1 the update outweighs it. Cosine of the two " + Numbers.fixed(meeting.cosine(), 4)
             + (signs.isPresent() ? ", signs that contradict " + Numbers.percent(signs) : "") + ".",
         new Markup());
