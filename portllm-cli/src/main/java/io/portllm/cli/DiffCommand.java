@@ -48,10 +48,10 @@ final class DiffCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (exact && compressOptions.areGiven()) {
-      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density or --bits");
+      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density, --bits or --bands");
     }
     if (rankOptions.isGiven() && (exact || compressOptions.areGiven())) {
-      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density or --bits");
+      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density, --bits or --bands");
     }
     return fineTuned.with(
         exact ? Patch::exact : Patch::from,

@@ -31,6 +31,7 @@ final class PortCommand implements Callable<Integer> {
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private GgufOptions ggufOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -40,11 +41,14 @@ final class PortCommand implements Callable<Integer> {
         patch -> {
           WriteReport report;
           Optional<TokenReport> tokens;
-          try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
+          try (ModelVersion newBase = Checkpoints.open(onto)) {
             Patch chosen = patchOptions.on(patch);
             tokens = common.tokens(chosen, newBase);
-            ModelVersion ported = chosen.applyTo(newBase, common.mergeOptions());
-            report = Checkpoints.write(ported, output, common.writeOptions(progress));
+            ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+            ggufOptions.prove(newBase, common);
+            try (ProgressLine progress = new ProgressLine("porting")) {
+              report = Checkpoints.write(ported, output, common.writeOptions(progress));
+            }
           }
           Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
           return 0;

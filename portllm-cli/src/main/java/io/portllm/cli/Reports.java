@@ -11,9 +11,11 @@ import io.portllm.compress.Compressed;
 import io.portllm.extract.Extract;
 import io.portllm.extract.TensorExtract;
 import io.portllm.extract.TensorExtract.Form;
+import io.portllm.io.Requantisation;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.IntSummaryStatistics;
 import java.util.Locale;
@@ -93,8 +95,26 @@ final class Reports {
             total.touched() == 0 ? 0 : 100.0 * total.vanished() / total.touched(),
             total.overflowed() == 0 ? "" : String.format(Locale.ROOT, "; %,d overflowed", total.overflowed()));
       }
+      report.requantisation().entrySet().stream()
+          .min(Comparator.comparingDouble(entry -> entry.getValue().kept()))
+          .ifPresent(least -> print(out, report, least));
     }
     out.flush();
+  }
+
+  /** What quantising again did to the change. */
+  private static void print(PrintWriter out, WriteReport report, Map.Entry<String, Requantisation> least) {
+    Requantisation total = report.totalRequantisation();
+    out.printf(
+        Locale.ROOT,
+        "%d tensors quantised again, %,d of %,d blocks: %.1f %% of the change kept, error %.3g of the change; least kept: %s, %.1f %%%n",
+        report.requantisation().size(),
+        total.changedBlocks(),
+        total.blocks(),
+        100 * total.kept(),
+        total.relativeError(),
+        Names.plain(least.getKey()),
+        100 * least.getValue().kept());
   }
 
   /** What was written of a compressed patch, and what it lost. */
@@ -178,6 +198,11 @@ final class Reports {
     put(root.putObject("rounding"), report.total());
     ObjectNode changed = root.putObject("changed");
     report.rounding().forEach((name, rounding) -> put(changed.putObject(name), rounding));
+    if (!report.requantisation().isEmpty()) {
+      put(root.putObject("requantisation"), report.totalRequantisation());
+      ObjectNode requantised = root.putObject("requantised");
+      report.requantisation().forEach((name, requantisation) -> put(requantised.putObject(name), requantisation));
+    }
     return root;
   }
 
@@ -186,6 +211,14 @@ final class Reports {
     node.put("vanished", rounding.vanished());
     node.put("overflowed", rounding.overflowed());
     node.put("nonFinite", rounding.nonFinite());
+  }
+
+  private static void put(ObjectNode node, Requantisation requantisation) {
+    node.put("changeNorm", requantisation.changeNorm());
+    node.put("errorNorm", requantisation.errorNorm());
+    node.put("kept", requantisation.kept());
+    node.put("changedBlocks", requantisation.changedBlocks());
+    node.put("blocks", requantisation.blocks());
   }
 
   /** A number of bytes in words, such as {@code 2.2 GB}. */

@@ -361,7 +361,7 @@ class CommandTest {
     Path patch = folder.resolve("climbs.patch.safetensors");
     for (List<Object> options :
         List.<List<Object>>of(
-            List.of("--bits", 3),
+            List.of("--bits", 5),
             List.of("--density", 0),
             List.of("--density", 1.5),
             List.of("--rescale"),
@@ -388,23 +388,19 @@ class CommandTest {
     assertEquals(0, run(with(port, "-o", folder.resolve("anew"), "--base-dependent", "evaluate")).exitCode());
     assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch).exitCode());
     assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("saved")).exitCode());
+    Path anew = folder.resolve("anew.patch.safetensors");
+    assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", anew, "--base-dependent", "evaluate").exitCode());
+    assertEquals(0, run("apply", anew, "--to", model("v2"), "-o", folder.resolve("anew-saved")).exitCode());
 
     assertArrayEquals(weights("frozen"), weights("named"));
     assertArrayEquals(weights("frozen"), weights("saved"));
+    assertArrayEquals(weights("anew"), weights("anew-saved"));
     assertFalse(Arrays.equals(weights("frozen"), weights("anew")));
   }
 
   @Test
   void policyThatCannotBeFollowedIsRefusedInOneLineThatNamesTheOption() throws IOException {
     Path adapter = scalingAdapter();
-    Path patch = folder.resolve("scaled.patch.safetensors");
-
-    Result saved = run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch, "--base-dependent", "evaluate");
-    assertEquals(1, saved.exitCode());
-    assertOneLine(saved.err());
-    assertTrue(saved.err().contains("--base-dependent freeze"), saved.err());
-    assertFalse(Files.exists(patch));
-
     Result baseless = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"));
     assertEquals(1, baseless.exitCode());
     assertOneLine(baseless.err());
@@ -481,6 +477,34 @@ class CommandTest {
     JsonNode config = new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile());
     assertEquals("lab/v2", config.get("base_model_name_or_path").asText());
     assertFalse(config.get("inference_mode").asBoolean());
+  }
+
+  @Test
+  void aPatchInBandsSaysItsErrorAndApplies() throws IOException {
+    Path patch = folder.resolve("bands.patch.safetensors");
+    Result diff =
+        run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", "2:8,16:3,64:2", "--json");
+    assertEquals(0, diff.exitCode(), diff.err());
+    double error = new ObjectMapper().readTree(diff.out()).get("relativeError").asDouble();
+    assertTrue(error > 0.1 && error < 0.2, "error " + error);
+    Result info = run("info", patch);
+    assertTrue(info.out().contains("low rank 2 in 8 bits * 1.0 + low rank 16 in 3 bits * 1.0 + low rank 64 in 2 bits * 1.0"), info.out());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("out")).exitCode());
+    for (String wrong : List.of("2", "0:8", "2:8:1", "2:5", "x:8")) {
+      Result refused = run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", wrong);
+      assertEquals(2, refused.exitCode(), wrong);
+    }
+    Result both = run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", "2:8", "--bits", "4");
+    assertTrue(both.err().contains("--bands cannot be combined with --density or --bits"), both.err());
+  }
+
+  @Test
+  void anAdapterIsExportedAtALesserRankWithTheErrorStated() throws IOException {
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", model("climbs-lora"), "--format", "peft", "-o", adapter, "--rank", "2", "--json");
+    assertEquals(0, export.exitCode(), export.err());
+    assertTrue(new ObjectMapper().readTree(export.out()).get("lowRank").get("relativeError").asDouble() > 0.01);
+    assertEquals(2, new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile()).get("r").asInt());
   }
 
   @Test

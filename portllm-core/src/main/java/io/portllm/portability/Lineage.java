@@ -13,8 +13,8 @@ import java.util.OptionalDouble;
  * @param cosine the cosine of the angle between old and new weights, all tensors together; unrelated matrices have about 0
  * @param leastCosine the least cosine of any matrix
  * @param leastTensor the matrix that has it
- * @param brokenShare the part that matrices with a cosine below {@link #BROKEN} have of the patch by its squared norm, of the weights, or of
- *     all matrices by number, whichever is most; 0 to 1
+ * @param brokenShare the part that matrices with a cosine below {@link #BROKEN} have of the patch by its squared norm, of the weights,
+ *     or of all matrices by number, whichever is most; 0 to 1
  */
 public record Lineage(
     Kind kind,
@@ -26,7 +26,7 @@ public record Lineage(
     double brokenShare) {
   /**
    * Below this cosine a matrix counts as unrelated to the old one. Updates of the lab keep every matrix above 0.80, also that of the
-   * highest learning rate; independent and permuted matrices have −0.06 to 0.01.
+   * highest learning rate; independent and permuted matrices have −0.11 to 0.12.
    */
   public static final double BROKEN = 0.5;
 

@@ -16,9 +16,8 @@ import java.util.OptionalDouble;
  * @param evidence what was known of the old base
  * @param verdict what to do
  * @param confidence how far to trust the verdict
- * @param score from 0 (nothing left of what the patch was made for) to 1 (the same base): the part of the patch in matrices of the old
- *     lineage (1 less {@link Lineage#brokenShare}), times 1 − √(spread · √(input drift · output drift)) over the tensors that the patch changes. Absent if nothing is known of
- *     the old weights
+ * @param score from 0 (nothing left of what the patch was made for) to 1 (the same base): 1 less {@link Lineage#brokenShare}, times
+ *     1 − √(spread · √(input drift · output drift)) over the tensors that the patch changes. Absent if nothing is known of the old weights
  * @param reasons the figures that decided, in sentences
  * @param advice what to do next, in one sentence
  * @param lineage whether the new base descends from the old one

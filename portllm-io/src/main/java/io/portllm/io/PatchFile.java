@@ -85,7 +85,7 @@ public final class PatchFile implements AutoCloseable {
     try (PatchContents contents = PatchContents.of(patch, options)) {
       WriteReport written = CheckpointWriter.write(contents, file, options);
       Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
-      return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), elapsed);
+      return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), written.requantisation(), elapsed);
     }
   }
 

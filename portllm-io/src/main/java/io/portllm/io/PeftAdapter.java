@@ -97,16 +97,16 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
    * {@code tokenizer.json}, if it has one; modules, biases and token rows that are saved whole replace the new base's.
    *
    * @return a patch that is usable while this adapter is open
-   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed, or if its
-   *     changes depend on the base's weights
+   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed, or
+   *     if its changes depend on the base's weights
    */
   public Patch patch() {
     return patch(MergeOptions.defaults());
   }
 
   /**
-   * The adapter's changes where its base is not at hand, with a policy for changes that depend on the base's weights. Kinds that multiply weights
-   * need a base all the same, which tells their shape; to evaluate them on the new base alone, give that one to {@link Patch#from}.
+   * The adapter's changes where its base is not at hand, with a policy for changes that depend on the base's weights. Kinds that multiply
+   * weights need a base all the same, which tells their shape; to evaluate them on the new base alone, give that one to {@link Patch#from}.
    *
    * @return a patch that is usable while this adapter is open
    * @throws IncompatibleModelException if only the base tells what the adapter changes, or by how much

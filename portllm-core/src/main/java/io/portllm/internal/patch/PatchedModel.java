@@ -160,9 +160,7 @@ public final class PatchedModel implements DerivedModel {
 
   @Override
   public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
-    if (closed) {
-      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
-    }
+    requireOpen();
     if (exactBase.isPresent()) {
       exactBase.get().require(tensor.name());
     }
@@ -183,6 +181,31 @@ public final class PatchedModel implements DerivedModel {
       readBytes(tensor, delta, offset, destination);
       return Rounding.NONE;
     }
+    return evaluateRuns(tensor, delta, offset, destination, false);
+  }
+
+  /**
+   * Changes weights that the caller has read from the new base.
+   *
+   * @param tensor one of arithmetic type that this version {@link #changes}
+   * @param offset the first byte, counted from the start of the tensor
+   * @param weights the new base's bytes from position to limit, little-endian, which the changed ones replace
+   * @return what rounding did
+   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   */
+  public Rounding change(TensorInfo tensor, long offset, ByteBuffer weights) throws IOException {
+    requireOpen();
+    return evaluateRuns(tensor, changes.get(tensor.name()), offset, weights, true);
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
+    }
+  }
+
+  /** Evaluates a range run by run; {@code given} if it holds the new base's weights already. */
+  private Rounding evaluateRuns(TensorInfo tensor, Delta delta, long offset, ByteBuffer destination, boolean given) throws IOException {
     int size = tensor.dtype().bytes();
     requireWholeElements(size, offset, destination);
     int step = RUN_BYTES / Math.max(size, elementBytes(delta));
@@ -191,8 +214,11 @@ public final class PatchedModel implements DerivedModel {
     while (destination.hasRemaining()) {
       int count = Math.min(step, destination.remaining() / size);
       ByteBuffer run = destination.slice(destination.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
-      boolean inOrder = !rows.containsKey(tensor.name());
-      total = total.plus(inOrder ? evaluate(tensor, delta, first, first, run, count) : evaluateRows(tensor, delta, first, run, count));
+      Rounding counts =
+          rows.containsKey(tensor.name())
+              ? evaluateRows(tensor, delta, first, run, count, given)
+              : evaluate(tensor, delta, first, first, run, count, given);
+      total = total.plus(counts);
       destination.position(destination.position() + count * size);
       first += count;
     }
@@ -241,7 +267,7 @@ public final class PatchedModel implements DerivedModel {
   }
 
   /** Evaluates a run whose rows get other rows of the change, as many at a time as follow on each other in both. */
-  private Rounding evaluateRows(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count) throws IOException {
+  private Rounding evaluateRows(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count, boolean given) throws IOException {
     RowMap map = rows.get(tensor.name());
     long columns = tensor.shape().columns();
     int size = tensor.dtype().bytes();
@@ -251,10 +277,10 @@ public final class PatchedModel implements DerivedModel {
       long inRow = (first + done) % columns;
       int length = (int) Math.min(count - done, (map.runEnd(row) - row) * columns - inRow);
       ByteBuffer part = run.slice(done * size, length * size).order(ByteOrder.LITTLE_ENDIAN);
-      if (map.source(row) == RowMap.NONE) {
+      if (map.source(row) != RowMap.NONE) {
+        total = total.plus(evaluate(tensor, delta, first + done, map.source(row) * columns + inRow, part, length, given));
+      } else if (!given) {
         newBase.read(tensor, (first + done) * size, part);
-      } else {
-        total = total.plus(evaluate(tensor, delta, first + done, map.source(row) * columns + inRow, part, length));
       }
       done += length;
     }
@@ -266,12 +292,15 @@ public final class PatchedModel implements DerivedModel {
    *
    * @param first its first element
    * @param at the element of the change that the first element gets
+   * @param given whether {@code run} holds the new base's weights already
    */
-  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, long at, ByteBuffer run, int count) throws IOException {
+  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, long at, ByteBuffer run, int count, boolean given) throws IOException {
     if (delta instanceof Delta.Replacement replacement) {
-      return replace(tensor, replacement, first, at, run, count);
+      return replace(tensor, replacement, first, at, run, count, given);
     }
-    newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    if (!given) {
+      newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    }
     if (delta instanceof Delta.RowReplacement rowReplacement) {
       return replaceRows(tensor, rowReplacement, first, at, run, count);
     }
@@ -285,12 +314,12 @@ public final class PatchedModel implements DerivedModel {
     }
   }
 
-  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, long at, ByteBuffer run, int count)
+  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, long at, ByteBuffer run, int count, boolean given)
       throws IOException {
     Tensor values = replacement.values();
     int size = tensor.dtype().bytes();
     int covered = (int) Math.max(0, Math.min(count, values.info().elements() - at));
-    if (covered < count) {
+    if (covered < count && !given) {
       newBase.read(tensor, (first + covered) * size, run.slice(covered * size, (count - covered) * size));
     }
     if (covered == 0) {

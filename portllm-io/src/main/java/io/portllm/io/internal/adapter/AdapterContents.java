@@ -58,7 +58,7 @@ public final class AdapterContents {
   public record Changes(Map<String, Delta> deltas, TokenRows rows) {}
 
   private static final String ROOT = "base_model.";
-  private static final String PREFIX = ROOT + "model.";
+  static final String PREFIX = ROOT + "model.";
 
   private final Path folder;
   private final Path file;
@@ -95,7 +95,12 @@ public final class AdapterContents {
    * @param tensors the tensors of that file
    */
   public static AdapterContents read(Path folder, Path file, ModelVersion tensors) throws IOException {
-    AdapterContents contents = new AdapterContents(folder, file, AdapterConfig.read(folder), tensors);
+    return of(folder, file, AdapterConfig.read(folder), tensors);
+  }
+
+  /** Sorts and checks tensors by a configuration that was read already. */
+  static AdapterContents of(Path folder, Path file, AdapterConfig config, ModelVersion tensors) throws IOException {
+    AdapterContents contents = new AdapterContents(folder, file, config, tensors);
     contents.sort();
     contents.check();
     return contents;
@@ -546,11 +551,40 @@ public final class AdapterContents {
     }
   }
 
+  /** The changes that will be computed on weights yet unknown, of which the shapes are those of {@code shapes}. */
+  Map<String, Delta> changesAnew(ModelVersion shapes) throws IOException {
+    return changes(AdapterBase.of(shapes, BasePolicy.EVALUATE_ANEW));
+  }
+
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
     Map<String, Tensor> stored = new TreeMap<>(saved);
     stored.putAll(copies);
-    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    Map<String, Delta> settled = new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    settled.replaceAll((name, delta) -> withSource(name, delta, base));
+    return settled;
+  }
+
+  /** A change that will be computed on weights yet unknown remembers what it is made of, so that it can be saved. */
+  private Delta withSource(String name, Delta delta, AdapterBase base) {
+    if (!(delta instanceof Delta.Computed computed) || !computed.change().dependsOnWeights() || computed.frozenOn().isPresent()) {
+      return delta;
+    }
+    String module = name.substring(0, name.lastIndexOf('.'));
+    Shape weight = name.endsWith(".weight") ? delta.shape() : base.shape(module + ".weight");
+    return new Delta.Computed(new AdapterChange(computed.change(), config, module, weight, partsOf(module)), Optional.empty());
+  }
+
+  private Map<String, Tensor> partsOf(String module) {
+    Map<String, Tensor> found = new TreeMap<>();
+    if (config.kind().isPresent()) {
+      found.putAll(parts.modules().get(module).parts());
+    } else {
+      Map.of("lora_A.weight", as, "lora_B.weight", bs, "lora_embedding_A", embeddingAs, "lora_embedding_B", embeddingBs,
+              "lora_magnitude_vector", magnitudes)
+          .forEach((part, all) -> Optional.ofNullable(all.get(module)).ifPresent(tensor -> found.put(part, tensor)));
+    }
+    return found;
   }
 
   private Map<String, Delta> unsettled(AdapterBase base) throws IOException {

@@ -17,9 +17,13 @@ import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
 import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.adapter.AdapterChange;
+import io.portllm.io.internal.adapter.AdapterConfig;
 import io.portllm.portability.BaseSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -36,6 +40,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /** A patch as the tensors and metadata of its file; values are computed as they are read. */
 public final class PatchContents implements ModelVersion {
@@ -50,6 +55,9 @@ public final class PatchContents implements ModelVersion {
   private final PatchSurvey survey;
   private final ObjectMapper json = new ObjectMapper();
   private final ObjectNode deltas = json.createObjectNode();
+  /** The adapters that changes are computed of, by their configuration's identity, and their numbers. */
+  private final Map<AdapterConfig, Integer> adapters = new IdentityHashMap<>();
+  private final ArrayNode adapterConfigs = json.createArrayNode();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
@@ -186,6 +194,8 @@ public final class PatchContents implements ModelVersion {
             (offset, target) ->
                 subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
       }
+    } else if (term.delta() instanceof Delta.LowRank product && isInFewBits(product)) {
+      fewBits(tensor, number, product, add(terms, PatchKeys.QUANTISED_LOW_RANK, term.factor()));
     } else if (term.delta() instanceof Delta.LowRank product) {
       ObjectNode entry = add(terms, PatchKeys.LOW_RANK, term.factor());
       entry.put("scale", product.scale());
@@ -210,6 +220,27 @@ public final class PatchContents implements ModelVersion {
     }
   }
 
+  /** Whether both factors are stored in few bits, alike, and nothing is lost by storing them so. */
+  private static boolean isInFewBits(Delta.LowRank product) {
+    Optional<Delta.Quantised> a = QuantisedFactor.storedRight(product.a());
+    Optional<Delta.Quantised> b = QuantisedFactor.storedLeft(product.b());
+    return !product.transposed()
+        && a.isPresent()
+        && b.isPresent()
+        && a.get().bits() == b.get().bits()
+        && a.get().group() == b.get().group();
+  }
+
+  private void fewBits(String tensor, int number, Delta.LowRank product, ObjectNode entry) {
+    Delta.Quantised a = QuantisedFactor.storedRight(product.a()).orElseThrow();
+    Delta.Quantised b = QuantisedFactor.storedLeft(product.b()).orElseThrow();
+    entry.put("scale", product.scale()).put("rank", product.rank()).put("bits", a.bits()).put("group", a.group());
+    copy(PatchKeys.part(tensor, number, "lora_A.codes"), a.codes());
+    copy(PatchKeys.part(tensor, number, "lora_A.scales"), a.scales());
+    copy(PatchKeys.part(tensor, number, "lora_B.codes"), b.codes());
+    copy(PatchKeys.part(tensor, number, "lora_B.scales"), b.scales());
+  }
+
   private void quantised(String tensor, int number, Delta.Quantised delta, ObjectNode entry) {
     entry.put("bits", delta.bits()).put("group", delta.group());
     copy(PatchKeys.part(tensor, number, "codes"), delta.codes());
@@ -229,10 +260,19 @@ public final class PatchContents implements ModelVersion {
 
   /** What is computed from itself alone, or on weights at hand, is stored as what comes out. */
   private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
+    if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty() && delta.change() instanceof AdapterChange change) {
+      adapter(change, add(terms, PatchKeys.ADAPTER, factor));
+      return;
+    }
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights, which a patch file cannot hold: "
-              + "save it frozen on its base (--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, "
+              + "which a patch file cannot hold; freeze it on its base");
+    }
+    Optional<List<Delta.LowRank>> products = Stacks.stack(delta).map(PatchContents::productsOf).filter(PatchContents::areAlike);
+    if (products.isPresent()) {
+      stack(tensor, number, products.get(), add(terms, PatchKeys.LOW_RANK_STACK, factor));
+      return;
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
@@ -256,16 +296,58 @@ public final class PatchContents implements ModelVersion {
         });
   }
 
+  private static List<Delta.LowRank> productsOf(Stacks.OfProducts stack) {
+    return IntStream.range(0, Stacks.count(stack.shape())).mapToObj(stack::product).toList();
+  }
+
+  /** Whether products differ in nothing but their rank and their numbers, and so can be stored as one. */
+  private static boolean areAlike(List<Delta.LowRank> products) {
+    return products.stream()
+            .map(product -> List.of(product.scale(), product.transposed(), product.a().info().dtype(), product.b().info().dtype()))
+            .distinct()
+            .count()
+        == 1;
+  }
+
+  /** The factors of all matrices one after the other, A's rows in one matrix, B's numbers in one list. */
+  private void stack(String tensor, int number, List<Delta.LowRank> products, ObjectNode entry) {
+    Delta.LowRank first = products.get(0);
+    entry.put("scale", first.scale()).put("transposed", first.transposed());
+    ArrayNode ranks = entry.putArray("ranks");
+    products.forEach(product -> ranks.add(product.rank()));
+    Tensor a = JoinedTensors.of("lora_A", products.stream().map(Delta.LowRank::a).toList());
+    Tensor b = JoinedTensors.of("lora_B", products.stream().map(Delta.LowRank::b).toList());
+    long columns = first.a().info().shape().columns();
+    Shape rows = Shape.of(a.info().elements() / columns, columns);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_A"), a.info().dtype(), rows), a::read);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_B"), b.info().dtype(), b.info().shape()), b::read);
+  }
+
+  /** What the change is computed of, each module of each adapter once. */
+  private void adapter(AdapterChange change, ObjectNode entry) {
+    if (adapters.putIfAbsent(change.config(), adapters.size()) == null) {
+      adapterConfigs.add(change.config().ofChanges());
+    }
+    int number = adapters.get(change.config());
+    withDimensions(entry.put("adapter", number).put("module", change.module()).putArray("weight"), change.weight());
+    ArrayNode parts = entry.putArray("parts");
+    change.parts().forEach((part, stored) -> parts.add(part));
+    change.parts().forEach((part, stored) -> copy(PatchKeys.adapterPart(number, change.module(), part), stored));
+  }
+
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
     return terms.addObject().put("kind", kind).put("factor", factor);
   }
 
   private static ObjectNode withShape(ObjectNode entry, Shape shape) {
-    ArrayNode dimensions = entry.putArray("shape");
+    withDimensions(entry.putArray("shape"), shape);
+    return entry;
+  }
+
+  private static void withDimensions(ArrayNode dimensions, Shape shape) {
     for (long dimension : shape.toArray()) {
       dimensions.add(dimension);
     }
-    return entry;
   }
 
   private void copy(String name, Tensor tensor) {
@@ -339,6 +421,9 @@ public final class PatchContents implements ModelVersion {
     metadata.put(PatchKeys.VERSION, PatchKeys.VERSION_VALUE);
     metadata.put(PatchKeys.RECIPE, patch.recipe());
     metadata.put(PatchKeys.DELTAS, json.writeValueAsString(deltas));
+    if (!adapterConfigs.isEmpty()) {
+      metadata.put(PatchKeys.ADAPTERS, json.writeValueAsString(adapterConfigs));
+    }
     if (storesTokens) {
       metadata.put(PatchKeys.FIRST_ADDED, Integer.toString(patch.tokens().firstAdded()));
       metadata.put(PatchKeys.ADDED, json.writeValueAsString(TokenTable.added(patch.tokens())));

@@ -33,10 +33,23 @@ final class PatchKeys {
   static final String FIRST_ADDED = "portllm.tokens.first-added";
   static final String ADDED = "portllm.tokens.added";
 
+  /** The configurations of the adapters that {@link #ADAPTER} changes belong to: a JSON list of objects. */
+  static final String ADAPTERS = "portllm.adapters";
+
   /** Changes stored as they are: part {@code delta}. */
   static final String DENSE = "dense";
   /** A product: parts {@code lora_A} and {@code lora_B}, fields {@code scale} and {@code transposed}. */
   static final String LOW_RANK = "low-rank";
+  /**
+   * A product in few bits: parts {@code lora_A.codes}, {@code lora_A.scales}, {@code lora_B.codes} and {@code lora_B.scales}, fields
+   * {@code scale}, {@code rank}, {@code bits} and {@code group}.
+   */
+  static final String QUANTISED_LOW_RANK = "quantised-low-rank";
+  /**
+   * A product for each matrix of a stack: parts {@code lora_A}, a row for each rank of each matrix, and {@code lora_B}, a list of the
+   * matrices' factors, fields {@code scale}, {@code transposed} and {@code ranks}.
+   */
+  static final String LOW_RANK_STACK = "low-rank-stack";
   /** Changes of some rows: parts {@code delta} and {@code indices}. */
   static final String ROWS = "rows";
   /** Few bits: parts {@code codes} and {@code scales}, fields {@code bits} and {@code group}. */
@@ -57,7 +70,18 @@ final class PatchKeys {
    */
   static final String EXACT = "exact";
 
+  /**
+   * The change that a module of an adapter makes to weights, whichever these are: fields {@code adapter}, its number in {@link #ADAPTERS},
+   * {@code module}, {@code weight}, the shape of the module's weight, and {@code parts}, what the adapter stores for the module, in tensors
+   * called as {@link #adapterPart} says.
+   */
+  static final String ADAPTER = "adapter";
+
   private PatchKeys() {}
+
+  static String adapterPart(int adapter, String module, String part) {
+    return "portllm.adapters." + adapter + "." + module + "." + part;
+  }
 
   static String part(String tensor, int term, String part) {
     return tensor + "." + term + "." + part;

@@ -17,6 +17,9 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.TokenRows;
 import io.portllm.Tying;
+import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.StackedFactors;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
@@ -42,6 +45,7 @@ public final class PatchReader {
   private final SafetensorsModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
+  private AdapterTerms adapters;
   private final ConcurrentLinkedQueue<BlockDecoder> decoders = new ConcurrentLinkedQueue<>();
 
   private PatchReader(Path file, SafetensorsModel tensors) {
@@ -71,7 +75,9 @@ public final class PatchReader {
               + PatchKeys.VERSION_VALUE + " is read");
     }
     Map<String, Delta> deltas = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
+    Set<Map.Entry<String, JsonNode>> entries = object(PatchKeys.DELTAS, require(PatchKeys.DELTAS));
+    adapters = adapters(entries);
+    for (Map.Entry<String, JsonNode> entry : entries) {
       try {
         Shape shape = shape(entry.getKey(), entry.getValue().get("shape"));
         Delta delta = delta(entry.getKey(), entry.getValue(), shape);
@@ -93,6 +99,32 @@ public final class PatchReader {
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
+  }
+
+  /** Changes of adapters are made before all others, those of an adapter together. */
+  private AdapterTerms adapters(Set<Map.Entry<String, JsonNode>> entries) throws IOException {
+    JsonNode configs = json(PatchKeys.ADAPTERS, metadata.getOrDefault(PatchKeys.ADAPTERS, "[]"));
+    if (!configs.isArray()) {
+      throw malformed("PF-FORMAT", PatchKeys.ADAPTERS + " is no JSON list");
+    }
+    List<AdapterTerms.Term> terms = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> entry : entries) {
+      for (JsonNode term : entry.getValue().path("terms")) {
+        if (term.path("kind").asText().equals(PatchKeys.ADAPTER)) {
+          terms.add(adapterTerm(entry.getKey(), term, shape(entry.getKey(), entry.getValue().get("shape"))));
+        }
+      }
+    }
+    return AdapterTerms.read(file, tensors, configs, terms, used);
+  }
+
+  private AdapterTerms.Term adapterTerm(String tensor, JsonNode term, Shape shape) throws IOException {
+    int number = (int) Math.min(whole(tensor, term, "adapter"), Integer.MAX_VALUE);
+    List<String> parts = new ArrayList<>();
+    for (JsonNode part : term.path("parts")) {
+      parts.add(part.asText());
+    }
+    return new AdapterTerms.Term(tensor, shape, number, term.path("module").asText(), shape(tensor, term.get("weight")), parts);
   }
 
   private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
@@ -137,17 +169,39 @@ public final class PatchReader {
     return switch (kind) {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
       case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
+      case PatchKeys.QUANTISED_LOW_RANK -> fewBits(tensor, number, term, shape);
+      case PatchKeys.LOW_RANK_STACK -> stack(tensor, number, term, shape);
       case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
       case PatchKeys.QUANTISED -> quantised(tensor, number, term, shape(tensor, term.get("shape")));
+      case PatchKeys.ADAPTER -> adapters.change(adapterTerm(tensor, term, shape));
       case PatchKeys.SPARSE -> sparse(tensor, number, term, shape(tensor, term.get("shape")));
       default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
     };
   }
 
+  private Delta.LowRank fewBits(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    if (shape.rank() < 2) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + ": factors do not make " + shape);
+    }
+    long rank = whole(tensor, term, "rank");
+    Delta.Quantised a = quantised(tensor, number, "lora_A.", term, Shape.of(rank, shape.columns()));
+    Delta.Quantised b = quantised(tensor, number, "lora_B.", term, Shape.of(rank, shape.rows()));
+    return new Delta.LowRank(
+        QuantisedFactor.left(PatchKeys.part(tensor, number, "lora_B"), b),
+        QuantisedFactor.right(PatchKeys.part(tensor, number, "lora_A"), a),
+        number(tensor, term, "scale"),
+        false,
+        shape);
+  }
+
   private Delta.Quantised quantised(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    return quantised(tensor, number, "", term, shape);
+  }
+
+  private Delta.Quantised quantised(String tensor, int number, String prefix, JsonNode term, Shape shape) throws IOException {
     return new Delta.Quantised(
-        part(tensor, number, "codes"),
-        part(tensor, number, "scales"),
+        part(tensor, number, prefix + "codes"),
+        part(tensor, number, prefix + "scales"),
         Math.toIntExact(Math.min(whole(tensor, term, "bits"), Integer.MAX_VALUE)),
         whole(tensor, term, "group"),
         shape);
@@ -192,10 +246,7 @@ public final class PatchReader {
   }
 
   private Delta product(String tensor, int number, JsonNode term, Shape shape) throws IOException {
-    JsonNode transposed = term.get("transposed");
-    if (transposed == null || !transposed.isBoolean()) {
-      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
-    }
+    boolean transposed = isTransposed(tensor, term);
     Tensor b = part(tensor, number, "lora_B");
     Tensor a = part(tensor, number, "lora_A");
     if (shape.rank() < 2 || a.info().shape().rank() < 2 || b.info().shape().rank() < 2) {
@@ -204,8 +255,48 @@ public final class PatchReader {
           "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape);
     }
     // Beside other changes, a product may have fewer rows than the tensor.
-    long rows = transposed.booleanValue() ? a.info().shape().columns() : b.info().shape().rows();
-    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed.booleanValue(), shape.withRows(rows));
+    long rows = transposed ? a.info().shape().columns() : b.info().shape().rows();
+    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed, shape.withRows(rows));
+  }
+
+  private boolean isTransposed(String tensor, JsonNode term) throws IOException {
+    JsonNode transposed = term.get("transposed");
+    if (transposed == null || !transposed.isBoolean()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
+    }
+    return transposed.booleanValue();
+  }
+
+  private Delta.Computed stack(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    JsonNode ranks = term.path("ranks");
+    if (shape.rank() < 3 || !ranks.isArray() || ranks.size() != Stacks.count(shape)) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " needs ranks for each matrix of the stack " + shape);
+    }
+    boolean transposed = isTransposed(tensor, term);
+    double scale = number(tensor, term, "scale");
+    Shape matrix = Stacks.matrix(shape);
+    long out = transposed ? matrix.columns() : matrix.rows();
+    long in = transposed ? matrix.rows() : matrix.columns();
+    Tensor a = part(tensor, number, "lora_A");
+    Tensor b = part(tensor, number, "lora_B");
+    List<Delta.LowRank> products = new ArrayList<>();
+    long before = 0;
+    for (JsonNode rank : ranks) {
+      if (!rank.isIntegralNumber() || !rank.canConvertToInt() || rank.intValue() < 0) {
+        throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " has a rank " + Names.quote(rank.toString()));
+      }
+      Tensor one = TensorSlice.of(b, before * out, Shape.of(out, rank.intValue()));
+      Tensor other = TensorSlice.of(a, before * in, Shape.of(rank.intValue(), in));
+      products.add(new Delta.LowRank(one, other, scale, transposed, matrix));
+      before += rank.intValue();
+    }
+    if (!a.info().shape().equals(Shape.of(before, in)) || !b.info().shape().equals(Shape.of(Math.multiplyExact(before, out)))) {
+      throw malformed(
+          "PF-SHAPE",
+          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape
+              + " by " + before + " ranks");
+    }
+    return new Delta.Computed(new StackedFactors(shape, products), Optional.empty());
   }
 
   private EncodedChange exact(String tensor, JsonNode term) throws IOException {
@@ -435,6 +526,14 @@ public final class PatchReader {
   }
 
   private Set<Map.Entry<String, JsonNode>> object(String key, String text) throws IOException {
+    JsonNode root = json(key, text);
+    if (!root.isObject()) {
+      throw malformed("PF-FORMAT", key + " is no JSON object");
+    }
+    return root.properties();
+  }
+
+  private JsonNode json(String key, String text) throws IOException {
     // The text is as long as the header at most, which was checked; inside it, names are as long as they like.
     StreamReadConstraints constraints =
         StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(Integer.MAX_VALUE).maxStringLength(Integer.MAX_VALUE).build();
@@ -443,11 +542,7 @@ public final class PatchReader {
                 JsonFactory.builder().streamReadConstraints(constraints).enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     try {
-      JsonNode root = mapper.readTree(text);
-      if (!root.isObject()) {
-        throw malformed("PF-FORMAT", key + " is no JSON object");
-      }
-      return root.properties();
+      return mapper.readTree(text);
     } catch (JsonProcessingException e) {
       throw malformed("PF-FORMAT", key + " is not JSON: " + Names.quote(e.getOriginalMessage()));
     }

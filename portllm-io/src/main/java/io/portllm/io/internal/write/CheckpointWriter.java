@@ -22,6 +22,8 @@ import io.portllm.io.WriteReport;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.gguf.GgufModel;
+import io.portllm.io.internal.gguf.NewGguf;
+import io.portllm.io.internal.gguf.lens.HuggingFaceView;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
@@ -85,7 +87,7 @@ public final class CheckpointWriter {
     if (!isGguf && !name.endsWith(WeightFiles.SAFETENSORS)) {
       return writeFolder(output);
     }
-    if (isGguf != origin() instanceof GgufModel) {
+    if (isGguf != (origin() instanceof GgufModel || origin() instanceof NewGguf)) {
       String formats = isGguf ? "GGUF, but %s has safetensors weights" : "safetensors, but %s is a GGUF model";
       throw new IOException("[" + output + "] is named as " + String.format(formats, Names.quote(model.name()))
           + "; models are written in the format that they are in");
@@ -180,6 +182,9 @@ public final class CheckpointWriter {
   }
 
   private List<Run> runs(Shard shard) {
+    if (model instanceof NewGguf file) {
+      return weights.gguf(shard, file.metadata());
+    }
     if (!(origin() instanceof GgufModel gguf)) {
       return weights.safetensors(shard);
     }
@@ -272,6 +277,9 @@ public final class CheckpointWriter {
     if (model instanceof StoredModel files) {
       return List.of(files);
     }
+    if (model instanceof HuggingFaceView view) {
+      return inputs(view.file());
+    }
     if (model instanceof DerivedModel derived) {
       return derived.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
     }
@@ -291,6 +299,7 @@ public final class CheckpointWriter {
   }
 
   private WriteReport report(Path target) {
-    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), Duration.ofNanos(System.nanoTime() - started));
+    Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
+    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), weights.requantisation(), elapsed);
   }
 }
