@@ -14,8 +14,10 @@ import java.util.stream.IntStream;
 
 /** What was compared, what was found about structure, and what speaks for a common lineage. */
 final class EvidenceSection {
-  private static final int BINS = 24;
-  private static final double LOWEST = -0.2;
+  /** Bars of the histogram for each 1 of cosine, where the first begins, and how many there are. */
+  private static final int IN_ONE = 20;
+  private static final int LOWEST = -4;
+  private static final int BINS = IN_ONE - LOWEST;
 
   /** Tensors listed, those that resemble the old ones least. */
   private static final int LISTED = 5;
@@ -103,14 +105,13 @@ final class EvidenceSection {
   }
 
   private static Markup histogram(List<TensorReport> tensors) {
-    double width = (1 - LOWEST) / BINS;
     double[] counts = new double[BINS];
     for (TensorReport tensor : tensors) {
       double cosine = tensor.update().get().cosine();
-      int bin = Double.isNaN(cosine) ? 0 : (int) Math.floor((cosine - LOWEST) / width);
+      int bin = Double.isNaN(cosine) ? 0 : (int) Math.ceil(cosine * IN_ONE) - LOWEST - 1;
       counts[Math.max(0, Math.min(BINS - 1, bin))]++;
     }
-    List<String> places = IntStream.range(0, BINS).mapToObj(i -> Numbers.fixed(LOWEST + (i + 1) * width, 2)).toList();
+    List<String> places = IntStream.range(0, BINS).mapToObj(i -> Numbers.fixed((i + 1 + LOWEST) / (double) IN_ONE, 2)).toList();
     return Plot.histogram(places, counts, "Histogram of cosines between old and new tensors");
   }
 

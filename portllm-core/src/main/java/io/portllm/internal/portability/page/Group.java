@@ -68,9 +68,11 @@ record Group(List<TensorReport> tensors) {
     return met.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(norms == 0 ? 0 : product / norms);
   }
 
-  /** The greater of the overlaps on inputs and outputs, of the tensor that has most. */
+  /** The greater of the overlaps on inputs and outputs; of several tensors the median. */
   OptionalDouble overlap() {
-    return DoubleStream.concat(known(Meeting::inputOverlap), known(Meeting::outputOverlap)).max();
+    Spread spread = spread(meeting -> DoubleStream.of(
+        meeting.inputOverlap().orElse(Double.NEGATIVE_INFINITY), meeting.outputOverlap().orElse(Double.NEGATIVE_INFINITY)).max());
+    return spread == null ? OptionalDouble.empty() : OptionalDouble.of(spread.median());
   }
 
   /** The spread of a figure of how patch and update lie to each other; null if no tensor has it. */

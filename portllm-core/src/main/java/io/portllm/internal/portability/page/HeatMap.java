@@ -14,7 +14,7 @@ final class HeatMap {
   private static final int BOTTOM = 36;
 
   /** The width of a letter of a label. */
-  private static final double LETTER = 6.7;
+  private static final double LETTER = 6.4;
 
   private static final int LONGEST_LABEL = 34;
 
@@ -22,7 +22,7 @@ final class HeatMap {
   private static final int WITH_FIGURES = 56;
 
   /** Wider pictures do not stand side by side. */
-  private static final int HALF_PAGE = 545;
+  private static final int HALF_PAGE = 535;
 
   private static final Set<String> MIDDLE = Set.of("s4", "c2", "w2");
   private static final Set<String> STRONG = Set.of("s5", "s6", "s7", "c3", "w3");
@@ -45,11 +45,11 @@ final class HeatMap {
     int longest = modules.stream().mapToInt(module -> Math.min(LONGEST_LABEL, module.length())).max().orElse(0);
     this.left = (int) (longest * LETTER) + 12;
     int count = layers.size();
-    this.column = count <= 6 ? 56 : count <= 12 ? 26 : count <= 20 ? 18 : count <= 32 ? 12 : count <= 48 ? 9 : 7;
+    this.column = count <= 6 ? 56 : count <= 12 ? 26 : count <= 20 ? 18 : count <= 32 ? 11 : count <= 48 ? 9 : 7;
   }
 
   private int width() {
-    return left + column * layers.size() + 14;
+    return left + column * layers.size() + 8;
   }
 
   /** Whether the picture needs the whole width of a page. */
@@ -57,13 +57,9 @@ final class HeatMap {
     return width() > HALF_PAGE;
   }
 
-  /**
-   * The picture.
-   *
-   * @param missing what it says of cells without a figure
-   */
+  /** The picture. Cells without a figure are empty. */
   Markup draw(
-      String title, String description, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text, String missing) {
+      String title, String description, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text) {
     int height = TOP + ROW * modules.size() + BOTTOM;
     Markup svg = new Markup();
     svg.add("<svg class=\"heat w{}\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" role=\"img\">",
@@ -74,7 +70,7 @@ final class HeatMap {
       int y = TOP + row * ROW;
       svg.add("<text class=\"end\" x=\"{}\" y=\"{}\">{}</text>", left - 6, y + 13, Markup.shortened(module, LONGEST_LABEL));
       svg.add("<g transform=\"translate({} {})\">", left, y);
-      cells(svg, module, figure, scale, text, missing);
+      cells(svg, module, figure, scale, text);
       svg.add("</g>\n");
     }
     axis(svg, TOP + ROW * modules.size());
@@ -82,7 +78,7 @@ final class HeatMap {
   }
 
   private void cells(
-      Markup svg, String module, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text, String missing) {
+      Markup svg, String module, Function<Group, OptionalDouble> figure, Scale scale, Function<Double, String> text) {
     Map<Integer, Group> groups = stack.modules().get(module);
     for (int i = 0; i < layers.size(); i++) {
       Group group = groups.get(layers.get(i));
@@ -91,13 +87,17 @@ final class HeatMap {
       }
       OptionalDouble value = figure.apply(group);
       boolean known = value.isPresent() && !Double.isNaN(value.getAsDouble());
-      String colour = !known ? "none" : scale.classOf(value.getAsDouble());
+      if (!known) {
+        svg.add("<rect class=\"none\" x=\"{}\"/>", i * column);
+        continue;
+      }
+      String colour = scale.classOf(value.getAsDouble());
       String together = group.tensors().size() > 1 ? " (" + group.tensors().size() + " tensors)" : "";
-      String shown = known ? text.apply(value.getAsDouble()) : missing;
+      String shown = text.apply(value.getAsDouble());
       svg.add(
           "<rect class=\"{}\" x=\"{}\"><title>{} {}{}: {}</title></rect>",
           colour, i * column, layers.get(i), Markup.shortened(module, LONGEST_LABEL), together, shown);
-      if (known && column >= WITH_FIGURES) {
+      if (column >= WITH_FIGURES) {
         String ink = MIDDLE.contains(colour) ? "on1" : STRONG.contains(colour) ? "on2" : "on0";
         svg.add("<text class=\"mid {}\" x=\"{}\" y=\"13\" aria-hidden=\"true\">{}</text>", ink, i * column + column / 2, shown);
       }

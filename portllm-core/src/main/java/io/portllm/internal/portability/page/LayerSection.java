@@ -24,6 +24,9 @@ final class LayerSection {
   /** Tensors outside layers that are listed here; all are in the table at the end. */
   private static final int MOST_OTHERS = 80;
 
+  /** Rounding losses are shown on an axis that goes up to this at least, so that next to nothing looks like it. */
+  private static final double LEAST_LOSS = 0.001;
+
   private final PortabilityReport report;
   private final boolean hasUpdate;
   private final boolean hasChange;
@@ -67,23 +70,22 @@ final class LayerSection {
     maps.add("<div class=\"{}\">\n", map.isLong() ? "maps long" : "maps");
     if (hasChange) {
       figure(maps, map.draw("Size of the patch by layer and module", "Each cell is a module of a layer; darker means a larger patch "
-          + "relative to the weights.", Group::patch, sizes, Numbers::percent, "not changed"),
+          + "relative to the weights.", Group::patch, sizes, Numbers::percent),
           "Patch ‖Δ‖ / ‖θ′‖", "how large the patch is next to the weights", sizes);
     }
     if (hasUpdate) {
       figure(maps, map.draw("Drift by layer and module", "Each cell is a module of a layer; darker means that the update moved it more.",
-          Group::drift, sizes, Numbers::percent, "not known"),
+          Group::drift, sizes, Numbers::percent),
           "Update ‖U‖ / ‖θ‖", "how far the update moved the weights; the same colours as the patch", sizes);
     }
     if (cells.stream().anyMatch(cell -> cell.cosine().isPresent())) {
       figure(maps, map.draw("Cosine of patch and update by layer and module", "Each cell is a module of a layer; warm colours mean that "
-          + "patch and update contradict each other.", Group::cosine, Scale.COSINES, value -> Numbers.fixed(value, 4), "no patch or no update"),
+          + "patch and update contradict each other.", Group::cosine, Scale.COSINES, value -> Numbers.fixed(value, 4)),
           "cos(Δ, U)", "whether the update went the patch’s way (above 0) or against it; unrelated changes have about 0", Scale.COSINES);
     }
     if (cells.stream().anyMatch(cell -> cell.overlap().isPresent())) {
       figure(maps, map.draw("Overlap of patch and update by layer and module", "Each cell is a module of a layer; warm colours mean that "
-          + "the update acts on the directions that the patch uses more than on others.", Group::overlap, Scale.OVERLAPS, Numbers::of,
-          "no patch or no update"),
+          + "the update acts on the directions that the patch uses more than on others.", Group::overlap, Scale.OVERLAPS, Numbers::of),
           "Overlap", "how much the update acts on the inputs or outputs that the patch uses, whichever is more; 1 is by chance",
           Scale.OVERLAPS);
     }
@@ -91,7 +93,7 @@ final class LayerSection {
     map.left().forEach(sentence -> maps.add("<p class=\"note\">{}</p>\n", sentence));
     if (cells.stream().anyMatch(cell -> cell.tensors().size() > 1)) {
       maps.add("<p class=\"note\">A * stands for any number: such modules, experts for instance, share a cell. Norms are taken together; of "
-          + "overlaps the greatest is shown.</p>\n");
+          + "overlaps the median is shown.</p>\n");
     }
     return maps.add("<p class=\"note\">Of empty cells, the patch does not change the weights, or nothing is known. The table at the end has every tensor’s figures.</p>\n");
   }
@@ -120,7 +122,7 @@ final class LayerSection {
             + "layer’s tensors, strokes from the least to the greatest.");
     double[] vanished = figures(groups, Group::vanished);
     if (DoubleStream.of(vanished).anyMatch(value -> !Double.isNaN(value))) {
-      Plot losses = Plot.ofShares(layers, DoubleStream.concat(DoubleStream.of(0), DoubleStream.of(vanished)));
+      Plot losses = Plot.ofShares(layers, DoubleStream.concat(DoubleStream.of(0, LEAST_LOSS), DoubleStream.of(vanished)));
       chart(charts, losses.bars("a", "changes that rounding swallows", vanished)
           .draw("Rounding losses by layer", "Bars over the layers: the part of the changed weights that rounding leaves as they were.",
               "layer"), rounding(report.patched().change().map(TensorReport.Change::rounding).orElse(Rounding.NONE)));
@@ -154,8 +156,8 @@ final class LayerSection {
     DoubleStream values = Stream.concat(firsts.stream(), seconds.stream()).filter(Objects::nonNull)
         .flatMapToDouble(spread -> DoubleStream.of(spread.least(), spread.greatest(), rule));
     Plot plot = Plot.ofNumbers(layers, values);
-    plot.ranges("a", firsts).ranges("b", seconds).rule(rule, ruleName)
-        .line("a", firstName, medians(firsts)).line("b", secondName, medians(seconds));
+    plot.ranges("a", firsts).ranges("b", seconds)
+        .line("a", firstName, medians(firsts)).line("b", secondName, medians(seconds)).rule(rule, ruleName);
     chart(charts, plot.draw(title, caption, "layer"), title + ". " + caption);
   }
 

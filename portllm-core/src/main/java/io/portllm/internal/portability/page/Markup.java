@@ -6,7 +6,7 @@ package io.portllm.internal.portability.page;
  */
 final class Markup {
   /** Longer names are cut in the middle. */
-  private static final int LONGEST = 120;
+  static final int LONGEST = 120;
 
   private final StringBuilder out = new StringBuilder();
 

@@ -47,17 +47,21 @@ final class Numbers {
 
   /** The figure of a tick or limit, without zeros at its end. */
   static String tick(double value) {
-    return plain(BigDecimal.valueOf(value).round(DIGITS).stripTrailingZeros(), DIGITS);
+    return !Double.isFinite(value) ? of(value) : plain(BigDecimal.valueOf(value).round(DIGITS).stripTrailingZeros(), DIGITS);
   }
 
   /** The same as a percentage. */
   static String percentTick(double share) {
-    return plain(BigDecimal.valueOf(share).movePointRight(2).round(DIGITS).stripTrailingZeros(), DIGITS) + "\u00a0%";
+    return !Double.isFinite(share) ? percent(share) : plain(BigDecimal.valueOf(share).movePointRight(2).round(DIGITS).stripTrailingZeros(), DIGITS) + "\u00a0%";
   }
 
   /** Digits after the point as a cosine or score needs them. */
   static String fixed(double value, int digits) {
-    return Double.isFinite(value) ? String.format(Locale.ROOT, "%." + digits + "f", value).replace('-', '−') : of(value);
+    if (!Double.isFinite(value)) {
+      return of(value);
+    }
+    BigDecimal rounded = new BigDecimal(value).setScale(digits, RoundingMode.HALF_EVEN);
+    return rounded.toPlainString().replace('-', '−');
   }
 
   static String fixed(OptionalDouble value, int digits) {

@@ -3,6 +3,7 @@ package io.portllm.internal.portability.page;
 import java.util.List;
 import java.util.function.DoubleFunction;
 import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
 
 /** A small chart: figures over layers, releases or scales. */
 final class Plot {
@@ -23,6 +24,7 @@ final class Plot {
   private static final double LETTER = 7.2;
 
   private final List<String> places;
+  private final double[] positions;
   private final DoubleFunction<String> label;
   private final DoubleFunction<String> ticks;
   private final double low;
@@ -34,11 +36,14 @@ final class Plot {
   /**
    * A chart with a place for each of {@code places} and an axis that holds {@code values}.
    *
+   * @param positions where the places stand, from 0 to their number less 1
    * @param label how figures are written
    * @param ticks how ticks are written
    */
-  private Plot(List<String> places, DoubleStream values, DoubleFunction<String> label, DoubleFunction<String> ticks) {
+  private Plot(
+      List<String> places, double[] positions, DoubleStream values, DoubleFunction<String> label, DoubleFunction<String> ticks) {
     this.places = places;
+    this.positions = positions;
     this.label = label;
     this.ticks = ticks;
     double[] finite = values.filter(Double::isFinite).toArray();
@@ -51,12 +56,25 @@ final class Plot {
 
   /** A chart with a place for each of {@code places} and an axis of shares that holds {@code values}. */
   static Plot ofShares(List<String> places, DoubleStream values) {
-    return new Plot(places, values, Numbers::percent, Numbers::percentTick);
+    return new Plot(places, evenly(places), values, Numbers::percent, Numbers::percentTick);
   }
 
   /** A chart with a place for each of {@code places} and an axis of numbers that holds {@code values}. */
   static Plot ofNumbers(List<String> places, DoubleStream values) {
-    return new Plot(places, values, Numbers::of, Numbers::tick);
+    return new Plot(places, evenly(places), values, Numbers::of, Numbers::tick);
+  }
+
+  /** A chart of figures from 0 to 1 at numbers, which rise. */
+  static Plot at(double[] numbers) {
+    List<String> places = DoubleStream.of(numbers).mapToObj(Numbers::tick).toList();
+    double first = numbers[0];
+    double range = numbers[numbers.length - 1] - first;
+    double[] positions = DoubleStream.of(numbers).map(number -> range > 0 ? (number - first) / range * (numbers.length - 1) : 0).toArray();
+    return new Plot(places, positions, DoubleStream.of(0, 1), Numbers::of, Numbers::tick);
+  }
+
+  private static double[] evenly(List<String> places) {
+    return IntStream.range(0, places.size()).asDoubleStream().toArray();
   }
 
   /** About five ticks, in steps of 1, 2 or 5. */
@@ -71,8 +89,8 @@ final class Plot {
     return 10 * power;
   }
 
-  private double x(double place) {
-    return LEFT + (place + 0.5) * (WIDTH - LEFT - RIGHT) / places.size();
+  private double x(int place) {
+    return LEFT + (positions[place] + 0.5) * (WIDTH - LEFT - RIGHT) / places.size();
   }
 
   private double y(double value) {
@@ -131,10 +149,11 @@ final class Plot {
       Group.Spread spread = spreads.get(i);
       if (spread != null) {
         double shift = style.equals("b") ? 2 : -2;
-        String x = Numbers.at(x(i) + (places.size() <= MARKED ? shift : 0));
+        boolean few = places.size() <= MARKED;
+        String x = Numbers.at(x(i) + (few ? shift : 0));
         body.add(
-            "<line class=\"range {}\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>",
-            style, x, x, Numbers.at(y(spread.least())), Numbers.at(y(spread.greatest())));
+            "<line class=\"range {}{}\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>",
+            style, few ? "" : " thin", x, x, Numbers.at(y(spread.least())), Numbers.at(y(spread.greatest())));
       }
     }
     return this;
@@ -195,13 +214,18 @@ final class Plot {
     return svg.add("{}</svg>", body);
   }
 
-  /** Names of places: all of a few, shortened to fit, or of many the last and every few before it. */
+  /** Names of places: all of a few, shortened to fit, or of many as many as fit. */
   private void places(Markup svg) {
     double wide = (WIDTH - LEFT - RIGHT) / (double) places.size();
     int longest = places.stream().mapToInt(String::length).max().orElse(1);
     boolean few = places.size() <= FEW;
     int every = few ? 1 : (int) Math.ceil((longest * LETTER + 8) / wide);
-    for (int i = (places.size() - 1) % every; i < places.size(); i += every) {
+    double free = 0;
+    for (int i = 0; i < places.size(); i += every) {
+      if (x(i) < free) {
+        continue;
+      }
+      free = x(i) + Math.min(wide, LETTER * 3);
       String place = few ? Markup.shortened(places.get(i), Math.max(3, (int) (wide / LETTER))) : places.get(i);
       svg.add("<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>", Numbers.at(x(i)), HEIGHT - BOTTOM + 16, place);
     }

@@ -1,8 +1,8 @@
 package io.portllm.internal.portability.page;
 
-import io.portllm.Rounding;
 import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.TensorReport;
+import io.portllm.portability.TensorReport.Change;
 import io.portllm.portability.TensorReport.Meeting;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -25,7 +25,7 @@ final class TensorTable {
         + "with the old row is below 0.3. <b>signs</b>: weights that patch and update change in opposite directions. <b>drift in, out</b>: "
         + "how far the weights moved on what the patch reads and writes. <b>overlap</b>: 1 if the update treats the patch’s directions like "
         + "any others. <b>weight</b>: above 1 if the patch works along the weights’ leading directions. <b>rounded away</b>: changed weights "
-        + "that rounding leaves as they were. – is not known, or not changed.</p>\n");
+        + "that rounding leaves as they were. – is not known.</p>\n");
     table.add("<div class=\"scroll all\" tabindex=\"0\" role=\"group\" aria-label=\"All tensors\"><table class=\"num tensors\"><thead><tr>"
         + "<th scope=\"col\">tensor</th>");
     for (String column : COLUMNS) {
@@ -39,34 +39,43 @@ final class TensorTable {
   }
 
   private static void row(Markup table, TensorReport tensor, String style) {
-    table.add("<tr" + style + "><th scope=\"row\">{}</th>", Markup.name(tensor.name()));
-    Optional<Meeting> meeting = tensor.meeting();
-    Optional<Rounding> rounding = tensor.change().map(TensorReport.Change::rounding);
-    String[] figures = {
-      Numbers.count(tensor.elements()),
-      tensor.update().map(update -> Numbers.inPercent(update.drift())).orElse(Numbers.UNKNOWN),
-      tensor.update().map(update -> Numbers.inPercent(update.spread())).orElse(Numbers.UNKNOWN),
-      tensor.update().map(update -> Numbers.of(update.cosine())).orElse(Numbers.UNKNOWN),
-      tensor.update().map(update -> percent(update.displacedRows())).orElse(Numbers.UNKNOWN),
-      tensor.change().map(change -> Numbers.inPercent(change.relative())).orElse(Numbers.UNKNOWN),
-      meeting.map(found -> Numbers.of(found.ratio())).orElse(Numbers.UNKNOWN),
-      meeting.map(found -> Numbers.of(found.cosine())).orElse(Numbers.UNKNOWN),
-      of(meeting, Meeting::signConflicts),
-      of(meeting, Meeting::weightedSignConflicts),
-      meeting.map(found -> percent(found.inputDrift())).orElse(Numbers.UNKNOWN),
-      meeting.map(found -> percent(found.outputDrift())).orElse(Numbers.UNKNOWN),
-      of(meeting, Meeting::inputOverlap),
-      of(meeting, Meeting::outputOverlap),
-      of(meeting, Meeting::inputWeight),
-      of(meeting, Meeting::outputWeight),
-      rounding.map(found -> Numbers.count(found.vanished())).orElse(Numbers.UNKNOWN),
-      rounding.map(found -> Numbers.count(found.overflowed())).orElse(Numbers.UNKNOWN),
-      Numbers.count(tensor.nonFinite())
-    };
+    table.add("<tr" + style + "><th scope=\"row\">{}</th>", Markup.shortened(tensor.name(), Markup.LONGEST));
+    cells(
+        table,
+        Numbers.count(tensor.elements()),
+        tensor.update().map(update -> Numbers.inPercent(update.drift())).orElse(Numbers.UNKNOWN),
+        tensor.update().map(update -> Numbers.inPercent(update.spread())).orElse(Numbers.UNKNOWN),
+        tensor.update().map(update -> Numbers.of(update.cosine())).orElse(Numbers.UNKNOWN),
+        tensor.update().map(update -> percent(update.displacedRows())).orElse(Numbers.UNKNOWN));
+    tensor.change().ifPresentOrElse(
+        change -> changed(table, change, tensor.meeting()),
+        () -> table.add("<td colspan=\"13\" class=\"word\">not changed</td>"));
+    cells(table, Numbers.count(tensor.nonFinite()));
+    table.add("</tr>\n");
+  }
+
+  private static void changed(Markup table, Change change, Optional<Meeting> meeting) {
+    cells(
+        table,
+        Numbers.inPercent(change.relative()),
+        meeting.map(found -> Numbers.of(found.ratio())).orElse(Numbers.UNKNOWN),
+        meeting.map(found -> Numbers.of(found.cosine())).orElse(Numbers.UNKNOWN),
+        of(meeting, Meeting::signConflicts),
+        of(meeting, Meeting::weightedSignConflicts),
+        meeting.map(found -> percent(found.inputDrift())).orElse(Numbers.UNKNOWN),
+        meeting.map(found -> percent(found.outputDrift())).orElse(Numbers.UNKNOWN),
+        of(meeting, Meeting::inputOverlap),
+        of(meeting, Meeting::outputOverlap),
+        of(meeting, Meeting::inputWeight),
+        of(meeting, Meeting::outputWeight),
+        Numbers.count(change.rounding().vanished()),
+        Numbers.count(change.rounding().overflowed()));
+  }
+
+  private static void cells(Markup table, String... figures) {
     for (String figure : figures) {
       table.add("<td>{}</td>", figure);
     }
-    table.add("</tr>\n");
   }
 
   private static String of(Optional<Meeting> meeting, Function<Meeting, OptionalDouble> figure) {

@@ -5,10 +5,9 @@ import io.portllm.portability.TrialArm;
 import io.portllm.portability.TrialFlips;
 import io.portllm.portability.TrialPoint;
 import io.portllm.portability.TrialReport;
-import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.function.Function;
-import java.util.stream.DoubleStream;
 import java.util.stream.Stream;
 
 /** What a trial on the caller's data measured. */
@@ -40,7 +39,7 @@ final class TrialSection {
     trial.retainFlips().ifPresent(flips -> section.add("{}", flips("On the items to retain", flips)));
     section.add("<div class=\"charts\">\n");
     points(section, trial.scales(), "Score by scale of the patch", "scale of the patch", "Score with the patch multiplied. Best at "
-        + Numbers.of(trial.bestScale()) + ".");
+        + Numbers.tick(trial.bestScale()) + ".");
     points(section, trial.path(), "Score on the way from the old base to the new one", "old base (0) to new base (1)",
         "Score of the patch on bases between the old one and the new one.");
     return section.add("</div>\n</section>\n");
@@ -96,10 +95,9 @@ final class TrialSection {
     if (points.isEmpty()) {
       return;
     }
-    List<String> places = new ArrayList<>();
-    points.forEach(point -> places.add(Numbers.of(point.at())));
-    double[] scores = points.stream().mapToDouble(TrialPoint::score).toArray();
-    Plot plot = Plot.ofNumbers(places, DoubleStream.of(0, 1)).line("a", "score", scores);
+    List<TrialPoint> sorted = points.stream().sorted(Comparator.comparingDouble(TrialPoint::at)).toList();
+    double[] scores = sorted.stream().mapToDouble(TrialPoint::score).toArray();
+    Plot plot = Plot.at(sorted.stream().mapToDouble(TrialPoint::at).toArray()).line("a", "score", scores);
     section.add("<figure>{}<figcaption>{} {}</figcaption></figure>\n", plot.draw(title, caption, below), caption, list(points));
   }
 
@@ -107,7 +105,7 @@ final class TrialSection {
   private static Markup list(List<TrialPoint> points) {
     Markup list = new Markup();
     for (int i = 0; i < points.size(); i++) {
-      list.add(i == 0 ? "{}: {}" : ", {}: {}", Numbers.of(points.get(i).at()), Numbers.fixed(points.get(i).score(), 3));
+      list.add(i == 0 ? "{}: {}" : ", {}: {}", Numbers.tick(points.get(i).at()), Numbers.fixed(points.get(i).score(), 3));
     }
     return list.add(".");
   }
