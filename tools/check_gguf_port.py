@@ -1,17 +1,15 @@
 """Ports patches onto quantised GGUF models with the command and compares every block with dequantise + change + quantise.
 
-usage: check_gguf_port.py JAR [LIBRARY [SCRATCH]]
+usage: check_gguf_port.py JAR [GGML [SCRATCH]]
 
 Makes a small Llama checkpoint and a fine-tune of it (BF16), converts the checkpoint to a GGUF file of each type with gguf's writer (rows of
 queries and keys permuted as llama.cpp's converter does), ports the fine-tune and a LoRA adapter onto it, and computes what the file must then hold:
 gguf's dequantise, plus the change in float32, quantised again; blocks whose values did not change as they were. Types that gguf cannot quantise
-are quantised by LIBRARY, ggml's ggml-quants.c compiled as a shared library without contraction of floating-point operations; without it they
-are left out. Then compares a port of the adapter with what PEFT merges. Needs numpy, torch, transformers, peft, safetensors and gguf 0.19.
+are quantised by the reference code of GGML, a checkout of ggml, as fuzz_gguf_quants.py compiles it; without it they are left out. Then compares a port of the adapter with what PEFT merges. Needs numpy, torch, transformers, peft, safetensors and gguf 0.19.
 """
 
 import ctypes
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from fuzz_gguf_quants import reference
 from gguf import GGMLQuantizationType as Q
 from safetensors.torch import load_file, save_file
 
@@ -49,8 +48,9 @@ for layer in range(LAYERS):
 class Library:
     """ggml's quantisers."""
 
-    def __init__(self, path):
-        self.library = ctypes.CDLL(path, mode=os.RTLD_LAZY)
+    def __init__(self, ggml, folder):
+        types = [(kind.name, None, *gguf.GGML_QUANT_SIZES[kind]) for kind in WITH_LIBRARY]
+        self.library = reference(Path(ggml), types, folder, ["-O2", "-march=x86-64", "-ffp-contract=off"])
 
     def quantise(self, values, type):
         rows, columns = values.reshape(-1, values.shape[-1]).shape
@@ -181,17 +181,17 @@ def check_peft(jar, scratch, base, adapter, library):
         want = torch.from_numpy(converted(name, merged[name].float().numpy())).to(torch.bfloat16).float().numpy()
         have = gguf.dequantize(np.asarray(found[ours].data), found[ours].tensor_type)
         # In units of the last place of BF16: values that PEFT's product puts on the other side of a tie differ by one.
-        units = np.abs(have - want) / np.maximum(np.abs(want) * 2.0**-8, 1e-30)
+        units = np.abs(have - want) / 2.0 ** (np.floor(np.log2(np.maximum(np.abs(want), 1e-30))) - 7)
         worst = max(worst, float(units.max()))
-    if worst > 1.01:
+    if worst > 1:
         sys.exit(f"PEFT's merge differs by {worst} units in the last place")
     print(f"PEFT: within {worst:.2f} units in the last place of BF16")
 
 
 def main():
     jar = sys.argv[1]
-    library = Library(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
     scratch = Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp())
+    library = Library(sys.argv[2], scratch) if len(sys.argv) > 2 else None
     generator = torch.Generator().manual_seed(7)
     shapes = {}
     for name in NAMES:
@@ -219,6 +219,7 @@ def main():
     as_float = {name: values.float().numpy() for name, values in base.items()}
     changes = {name: tuned[name].float().numpy() - as_float[name] for name in base}
     of_adapter = lora(scratch / "adapter", as_float, generator)
+    check_peft(jar, scratch, as_float, scratch / "adapter", library)
     for type in WITH_GGUF + (WITH_LIBRARY if library else []):
         original = scratch / f"{type.name}.gguf"
         write_gguf(original, as_float, type, library)
@@ -236,7 +237,6 @@ def main():
             report[label] = json.loads(out).get("requantisation")
         kept = "".join(f", {label}: {100 * r['kept']:.1f} % kept, error {r['errorNorm'] / r['changeNorm']:.3g}" for label, r in report.items() if r)
         print(f"{type.name}: {total} blocks as expected{kept}", flush=True)
-    check_peft(jar, scratch, as_float, scratch / "adapter", library)
 
 
 main()

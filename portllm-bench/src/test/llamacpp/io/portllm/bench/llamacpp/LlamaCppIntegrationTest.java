@@ -13,7 +13,6 @@ import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PeftAdapter;
-import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -65,8 +64,7 @@ class LlamaCppIntegrationTest {
     try (PeftAdapter adapter = PeftAdapter.open(DEMO.resolve("models/climbs-lora"));
         ModelVersion oldBase = Checkpoints.open(DEMO.resolve("models/v1"));
         ModelVersion newBase = Checkpoints.open(file)) {
-      WriteReport report = Checkpoints.write(Patch.from(adapter, oldBase).applyTo(newBase), output);
-      System.out.println(base + " " + type + " " + report.totalRequantisation());
+      Checkpoints.write(Patch.from(adapter, oldBase).applyTo(newBase), output);
     }
     return output;
   }
@@ -81,7 +79,6 @@ class LlamaCppIntegrationTest {
         }
       }
     }
-    System.out.println(file + " " + 100.0 * right / prompts.size());
     return 100.0 * right / prompts.size();
   }
 

@@ -21,6 +21,7 @@ import io.portllm.io.Checkpoints;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
+import io.portllm.io.WriteOptions;
 import io.portllm.io.write.TestModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -64,7 +65,7 @@ class AdapterPatchFileTest {
         .saveFile(folder.resolve("adapter_model.safetensors"));
     Path file = dir.resolve("good.patch.safetensors");
     try (PeftAdapter adapter = PeftAdapter.open(folder)) {
-      PatchFile.write(Patch.from(adapter, model("base", 10), EVALUATE), file);
+      PatchFile.write(Patch.from(adapter, model("base", 10), EVALUATE), file, WriteOptions.defaults().withoutSketches());
     }
     return file;
   }

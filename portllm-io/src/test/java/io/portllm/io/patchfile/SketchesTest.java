@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.primitives.ImmutableDoubleArray;
 import io.portllm.DType;
 import io.portllm.Patch;
 import io.portllm.io.MalformedModelException;
@@ -22,6 +23,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -64,6 +66,84 @@ class SketchesTest {
       assertEquals(Set.of("m.weight", "norm.weight"), sketch.tensors().keySet());
       assertTrue(sketch.tensors().get("m.weight").hasProducts());
       assertEquals(TensorSketch.WEIGHTS, sketch.tensors().get("norm.weight").weights().length());
+    }
+  }
+
+  /** Numbers by the definition in docs/reference/patch-file.md. */
+  private static long bits(long role, long i) {
+    long z = i + role * 0x9E3779B97F4A7C15L;
+    z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
+    z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
+    return z ^ (z >>> 31);
+  }
+
+  /** A count sketch: a row for each of {@code buckets}. */
+  private static double[][] countSketch(long role, int buckets, int count) {
+    double[][] sketch = new double[buckets][count];
+    for (int i = 0; i < count; i++) {
+      long random = bits(role, i);
+      sketch[(int) (random & (buckets - 1))][i] = random < 0 ? -1 : 1;
+    }
+    return sketch;
+  }
+
+  private static double[][] times(double[][] one, double[][] other) {
+    double[][] product = new double[one.length][other[0].length];
+    for (int i = 0; i < one.length; i++) {
+      for (int k = 0; k < other.length; k++) {
+        for (int j = 0; j < other[0].length; j++) {
+          product[i][j] += one[i][k] * other[k][j];
+        }
+      }
+    }
+    return product;
+  }
+
+  private static double[][] transposed(double[][] matrix) {
+    double[][] turned = new double[matrix[0].length][matrix.length];
+    for (int i = 0; i < matrix.length; i++) {
+      for (int j = 0; j < matrix[0].length; j++) {
+        turned[j][i] = matrix[i][j];
+      }
+    }
+    return turned;
+  }
+
+  private static double[][] matrix(TestModel model) throws IOException {
+    ByteBuffer bytes = ByteBuffer.allocate(4 * 48 * 64).order(ByteOrder.LITTLE_ENDIAN);
+    model.read(model.find("m.weight").orElseThrow(), 0, bytes);
+    double[][] values = new double[48][64];
+    for (int i = 0; i < 48 * 64; i++) {
+      values[i / 64][i % 64] = bytes.getFloat(4 * i);
+    }
+    return values;
+  }
+
+  private static void assertClose(double[][] expected, ImmutableDoubleArray found) {
+    double[] flat = Arrays.stream(expected).flatMapToDouble(Arrays::stream).toArray();
+    assertArrayEquals(flat, found.toArray(), 1e-4);
+  }
+
+  @Test
+  void valuesAreTheProductsThatTheFormatSays() throws IOException {
+    double[][] base = matrix(BASE);
+    double[][] tuned = matrix(TUNED);
+    double[][] change = new double[48][64];
+    for (int i = 0; i < 48; i++) {
+      for (int j = 0; j < 64; j++) {
+        change[i][j] = (float) tuned[i][j] - (float) base[i][j];
+      }
+    }
+    double[][] rows = countSketch(1, TensorSketch.SIDE, 48);
+    double[][] columns = transposed(countSketch(2, TensorSketch.SIDE, 64));
+    double[][] changeRows = times(countSketch(3, TensorSketch.WIDTH, 48), change);
+    double[][] changeColumns = times(change, transposed(countSketch(4, TensorSketch.WIDTH, 64)));
+    try (PatchFile file = PatchFile.open(write(Patch.from(TUNED, BASE), "p.safetensors"))) {
+      TensorSketch sketch = file.patch().base().orElseThrow().sketch().orElseThrow().tensors().get("m.weight");
+
+      assertClose(times(times(rows, base), columns), sketch.weights());
+      assertClose(times(times(rows, base), transposed(changeRows)), sketch.input());
+      assertClose(times(times(transposed(changeColumns), base), columns), sketch.output());
     }
   }
 
