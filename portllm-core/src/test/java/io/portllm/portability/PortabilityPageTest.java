@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.portllm.Rounding;
 import io.portllm.portability.Finding.Severity;
 import io.portllm.portability.TensorReport.Change;
 import io.portllm.portability.TensorReport.Meeting;
@@ -223,7 +224,8 @@ class PortabilityPageTest {
   @Test
   void aChainHasItsCurveAndTheLastReleaseInFull() {
     List<PortabilityReport> reports = List.of(
-        Reports.report("tuned", "second", List.of(), Reports.tensors(4, 0)), Reports.report("tuned", "third", List.of(), Reports.tensors(4, 0)));
+        Reports.report("tuned", "second", List.of(), Reports.tensors(4, 0)),
+        Reports.report("tuned", "third", List.of(), Reports.tensors(4, 0)));
     ChainReport chain = new ChainReport(reports, OptionalInt.of(1), OptionalInt.empty(), "the trend turns at 'third'");
 
     Document page = parse(PortabilityPage.of(chain).html());
@@ -262,7 +264,8 @@ class PortabilityPageTest {
     String html = full(report(4, 0));
     Document page = parse(html);
 
-    assertFalse(Pattern.compile("(?i)https?:|//[a-z]|url\\(|@import|javascript:|data:|<link|<iframe|<object|<embed|<form").matcher(html).find());
+    Pattern loading = Pattern.compile("(?i)https?:|//[a-z]|url\\(|@import|javascript:|data:|<link|<iframe|<object|<embed|<form");
+    assertFalse(loading.matcher(html).find());
     for (Element element : elements(page, "*")) {
       for (int i = 0; i < element.getAttributes().getLength(); i++) {
         String name = element.getAttributes().item(i).getNodeName();
@@ -270,7 +273,8 @@ class PortabilityPageTest {
       }
     }
     String policy = elements(page, "meta").stream()
-        .filter(meta -> meta.getAttribute("http-equiv").equals("Content-Security-Policy")).findFirst().orElseThrow().getAttribute("content");
+        .filter(meta -> meta.getAttribute("http-equiv").equals("Content-Security-Policy"))
+        .findFirst().orElseThrow().getAttribute("content");
     Matcher hash = Pattern.compile("default-src 'none'; style-src 'sha256-([^']+)'; base-uri 'none'; form-action 'none'").matcher(policy);
     assertTrue(hash.matches(), policy);
     String sheet = html.substring(html.indexOf("<style>") + 7, html.indexOf("</style>"));
@@ -279,7 +283,7 @@ class PortabilityPageTest {
   }
 
   @Test
-  void theSameReportsGiveTheSameBytesInAnyLocale() throws NoSuchAlgorithmException {
+  void theSameReportsGiveTheSameBytesInAnyLocale() {
     String first = full(report(6, 0));
     Locale before = Locale.getDefault();
     try {
@@ -329,7 +333,7 @@ class PortabilityPageTest {
     List<TensorReport> tensors = new ArrayList<>(Reports.tensors(3, 0));
     for (double odd : new double[] {Double.NaN, Double.POSITIVE_INFINITY, 0, Double.MIN_VALUE, 1e300}) {
       Update update = new Update(odd, odd, odd, odd, odd, odd, OptionalDouble.of(odd), true);
-      Change change = new Change(odd, odd, io.portllm.Rounding.NONE);
+      Change change = new Change(odd, odd, Rounding.NONE);
       OptionalDouble figure = OptionalDouble.of(odd);
       Meeting meeting = new Meeting(odd, odd, figure, figure, figure, figure, figure, figure, figure, figure);
       String name = "model.layers.1." + odd + ".weight";

@@ -46,7 +46,8 @@ final class ChainSection {
   private static Markup table(List<PortabilityReport> reports) {
     Markup table = new Markup();
     table.add("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Releases\"><table class=\"num\"><thead><tr>"
-        + "<th scope=\"col\">Release</th><th scope=\"col\" class=\"word\">Verdict</th><th scope=\"col\" class=\"word\">Confidence</th><th scope=\"col\">Score</th>"
+        + "<th scope=\"col\">Release</th><th scope=\"col\" class=\"word\">Verdict</th>"
+        + "<th scope=\"col\" class=\"word\">Confidence</th><th scope=\"col\">Score</th>"
         + "<th scope=\"col\">Drift %</th><th scope=\"col\">‖Δ‖ / ‖U‖</th><th scope=\"col\">Least cosine</th></tr></thead><tbody>\n");
     for (PortabilityReport report : reports) {
       String drift = report.patched().update().map(update -> Numbers.inPercent(update.drift())).orElse(Numbers.UNKNOWN);

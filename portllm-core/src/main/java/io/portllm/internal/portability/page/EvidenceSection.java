@@ -54,8 +54,8 @@ final class EvidenceSection {
     Markup section = new Markup();
     section.add("<section>\n<h2>Structure</h2>\n");
     if (findings.isEmpty()) {
-      return section.add("<p>Nothing to report: the patch fits, and names, shapes, types, tying and the settings that were known agree.</p>\n"
-          + "</section>\n");
+      return section.add("<p>Nothing to report: the patch fits, and names, shapes, types, tying and the settings that were known agree.</p>"
+          + "\n</section>\n");
     }
     section.add("<table class=\"findings\"><thead><tr><th scope=\"col\">Severity</th><th scope=\"col\">Finding</th></tr></thead><tbody>\n");
     for (Finding finding : findings) {

@@ -92,15 +92,16 @@ final class LayerSection {
     maps.add("</div>\n");
     map.left().forEach(sentence -> maps.add("<p class=\"note\">{}</p>\n", sentence));
     if (cells.stream().anyMatch(cell -> cell.tensors().size() > 1)) {
-      maps.add("<p class=\"note\">A * stands for any number: such modules, experts for instance, share a cell. Norms are taken together; of "
-          + "overlaps the median is shown.</p>\n");
+      maps.add("<p class=\"note\">A * stands for any number: such modules, experts for instance, share a cell. Norms are taken together; "
+          + "of overlaps the median is shown.</p>\n");
     }
-    return maps.add("<p class=\"note\">Of empty cells, the patch does not change the weights, or nothing is known. The table at the end has every tensor’s figures.</p>\n");
+    return maps.add("<p class=\"note\">Of empty cells, the patch does not change the weights, or nothing is known. "
+        + "The table at the end has every tensor’s figures.</p>\n");
   }
 
   private static void figure(Markup maps, Markup picture, String name, String meaning, Scale scale) {
-    maps.add("<figure><figcaption><b>{}</b>: {}</figcaption>{}<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">{}</div>"
-        + "</figure>\n", name, meaning, scale.legend("Colours of " + name), name, picture);
+    maps.add("<figure><figcaption><b>{}</b>: {}</figcaption>{}<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">{}"
+        + "</div></figure>\n", name, meaning, scale.legend("Colours of " + name), name, picture);
   }
 
   private Markup charts(Stack stack) {

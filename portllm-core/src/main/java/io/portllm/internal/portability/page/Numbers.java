@@ -52,7 +52,9 @@ final class Numbers {
 
   /** The same as a percentage. */
   static String percentTick(double share) {
-    return !Double.isFinite(share) ? percent(share) : plain(BigDecimal.valueOf(share).movePointRight(2).round(DIGITS).stripTrailingZeros(), DIGITS) + "\u00a0%";
+    return !Double.isFinite(share)
+        ? percent(share)
+        : plain(BigDecimal.valueOf(share).movePointRight(2).round(DIGITS).stripTrailingZeros(), DIGITS) + "\u00a0%";
   }
 
   /** Digits after the point as a cosine or score needs them. */

@@ -24,7 +24,9 @@ public final class Page {
     page.add("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\"/>\n", policy());
     page.add("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
     page.add("<meta name=\"color-scheme\" content=\"light dark\"/>\n<meta name=\"referrer\" content=\"no-referrer\"/>\n");
-    page.add("<title>{}: {} on {}</title>\n", report.verdict(), Markup.shortened(report.patch(), 60), Markup.shortened(report.newBase(), 60));
+    page.add(
+        "<title>{}: {} on {}</title>\n",
+        report.verdict(), Markup.shortened(report.patch(), 60), Markup.shortened(report.newBase(), 60));
     page.add("<style>" + Style.SHEET + "</style>\n</head>\n<body>\n<main>\n");
     page.add("<header><p class=\"kind\">Portability report</p>\n<h1>{} <span>made on</span> {} <span>for</span> {}</h1></header>\n",
         Markup.name(report.patch()), report.oldBase().map(Markup::name).orElse(new Markup().add("an unknown base")),

@@ -54,7 +54,8 @@ final class Style {
       th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
       thead th { border-bottom: 1px solid var(--line); color: var(--soft); font-weight: 600; vertical-align: bottom; }
       tbody th { font-weight: 400; }
-      .facts { width: 100%; } .facts th { color: var(--soft); } .facts tbody th { white-space: nowrap; } .facts bdi, .findings td { overflow-wrap: anywhere; }
+      .facts { width: 100%; } .facts th { color: var(--soft); } .facts tbody th { white-space: nowrap; }
+      .facts bdi, .findings td { overflow-wrap: anywhere; }
       .facts td:first-of-type { font-weight: 600; min-width: 6em; }
       code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
       .findings th { white-space: nowrap; font-weight: 600; } .f0 th { color: var(--v0); } .f1 th { color: var(--v1); }
@@ -67,7 +68,8 @@ final class Style {
       .scroll:focus-visible { outline: 2px solid var(--a); outline-offset: 2px; }
       .all { max-height: 85vh; overflow-y: auto; }
       .tensors thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
-      .tensors th:first-child { position: sticky; left: 0; background: var(--card); min-width: 17rem; max-width: 26rem; overflow-wrap: anywhere; }
+      .tensors th:first-child { position: sticky; left: 0; background: var(--card); min-width: 17rem; max-width: 26rem;
+      overflow-wrap: anywhere; }
       .tensors thead th:first-child { z-index: 2; }
       .tensors thead th { white-space: normal; min-width: 4.6rem; }
       .tensors tbody tr:hover td, .tensors tbody tr:hover th { background: var(--grid); }
@@ -94,11 +96,13 @@ final class Style {
       .c1 { fill: var(--c1); } .c2 { fill: var(--c2); } .c3 { fill: var(--c3); } .n { fill: var(--n); }
       .w1 { fill: var(--w1); } .w2 { fill: var(--w2); } .w3 { fill: var(--w3); }
       .none { fill: none; stroke: var(--line); stroke-dasharray: 1 3; }
-      .grid { stroke: var(--grid); } .rule { stroke: var(--soft); stroke-dasharray: 4 3; } text.rule { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-dasharray: none; }
+      .grid { stroke: var(--grid); } .rule { stroke: var(--soft); stroke-dasharray: 4 3; }
+      text.rule { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-dasharray: none; }
       .note text, text.note { font-weight: 600; fill: var(--ink); }
       .line { fill: none; stroke-width: 2; } .line.a { stroke: var(--a); } .line.b { stroke: var(--b); stroke-dasharray: 5 3; }
       .dot.a, .bar.a { fill: var(--a); } .dot.b { fill: var(--b); }
-      .range { stroke-width: 2.5; opacity: .45; } .range.thin { stroke-width: 1; } .range.a { stroke: var(--a); } .range.b { stroke: var(--b); }
+      .range { stroke-width: 2.5; opacity: .45; } .range.thin { stroke-width: 1; } .range.a { stroke: var(--a); }
+      .range.b { stroke: var(--b); }
       .gauge { display: block; width: 100%; max-width: 240px; margin: 2px 0 6px; }
       .z0 { fill: var(--v0); } .z1 { fill: var(--v1); } .z2 { fill: var(--v2); } .hand { fill: var(--ink); }
       .pin { stroke: var(--ink); stroke-width: 1.5; }
@@ -107,7 +111,8 @@ final class Style {
         .tensors th:first-child { min-width: 9rem; max-width: 9rem; }
       }
       @media print {
-        :root { font-size: 11.5px; } body { background: none; font-size: 1rem; } main { max-width: none; padding: 0; } section { border: 0; padding: 0 0 10px; }
+        :root { font-size: 11.5px; } body { background: none; font-size: 1rem; } main { max-width: none; padding: 0; }
+        section { border: 0; padding: 0 0 10px; }
         .verdict { padding: 8px 12px; border-left: 8px solid; } .all { max-height: none; } .scroll { overflow: visible; }
         figure, .tile, tr { break-inside: avoid; } details::details-content { content-visibility: visible; }
         .tensors { font-size: 6px; } .tensors td, .tensors th { padding: 1px 0 1px 3px !important; } .tensors thead th { min-width: 0; }

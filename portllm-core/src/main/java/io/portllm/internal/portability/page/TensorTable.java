@@ -20,12 +20,12 @@ final class TensorTable {
 
   static Markup of(PortabilityReport report) {
     Markup table = new Markup();
-    table.add("<section>\n<h2>All tensors</h2>\n<p class=\"note\">θ is the old base, θ′ the new one, U = θ′ − θ the update, Δ the patch, ‖·‖ "
-        + "the Frobenius norm. <b>spread</b>: the drift outside the update’s eight leading directions. <b>rows moved</b>: rows whose cosine "
-        + "with the old row is below 0.3. <b>signs</b>: weights that patch and update change in opposite directions. <b>drift in, out</b>: "
-        + "how far the weights moved on what the patch reads and writes. <b>overlap</b>: 1 if the update treats the patch’s directions like "
-        + "any others. <b>weight</b>: above 1 if the patch works along the weights’ leading directions. <b>rounded away</b>: changed weights "
-        + "that rounding leaves as they were. – is not known.</p>\n");
+    table.add("<section>\n<h2>All tensors</h2>\n<p class=\"note\">θ is the old base, θ′ the new one, U = θ′ − θ the update, Δ the patch, "
+        + "‖·‖ the Frobenius norm. <b>spread</b>: the drift outside the update’s eight leading directions. <b>rows moved</b>: rows whose "
+        + "cosine with the old row is below 0.3. <b>signs</b>: weights that patch and update change in opposite directions. <b>drift in, "
+        + "out</b>: how far the weights moved on what the patch reads and writes. <b>overlap</b>: 1 if the update treats the patch’s "
+        + "directions like any others. <b>weight</b>: above 1 if the patch works along the weights’ leading directions. <b>rounded "
+        + "away</b>: changed weights that rounding leaves as they were. – is not known.</p>\n");
     table.add("<div class=\"scroll all\" tabindex=\"0\" role=\"group\" aria-label=\"All tensors\"><table class=\"num tensors\"><thead><tr>"
         + "<th scope=\"col\">tensor</th>");
     for (String column : COLUMNS) {

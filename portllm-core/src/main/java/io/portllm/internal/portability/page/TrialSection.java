@@ -79,8 +79,8 @@ final class TrialSection {
     int kept = flips.items() - flips.negative() - flips.positive();
     double unit = flips.items() == 0 ? 0 : 500.0 / flips.items();
     Markup figure = new Markup();
-    figure.add("<figure><svg class=\"plot wide\" viewBox=\"0 0 500 16\" role=\"img\"><title>{}: {} of {} right before and wrong now, {} the "
-        + "other way</title>", where, flips.negative(), flips.items(), flips.positive());
+    figure.add("<figure><svg class=\"plot wide\" viewBox=\"0 0 500 16\" role=\"img\"><title>{}: {} of {} right before and wrong now, {} "
+        + "the other way</title>", where, flips.negative(), flips.items(), flips.positive());
     figure.add("<rect class=\"bar w3\" x=\"0\" y=\"0\" width=\"{}\" height=\"16\"/>", Numbers.at(flips.negative() * unit));
     figure.add("<rect class=\"bar n\" x=\"{}\" y=\"0\" width=\"{}\" height=\"16\"/>",
         Numbers.at(flips.negative() * unit), Numbers.at(kept * unit));

@@ -111,7 +111,8 @@ final class VerdictSection {
     svg.add("<svg class=\"gauge\" viewBox=\"-6 0 212 24\" role=\"img\"><title>{} {} on a scale from 0 to 1</title>",
         name, Numbers.fixed(value, 3));
     svg.add("<rect class=\"z0\" x=\"0\" y=\"10\" width=\"{}\" height=\"8\"/>", Numbers.at(200 * tune - 1));
-    svg.add("<rect class=\"z1\" x=\"{}\" y=\"10\" width=\"{}\" height=\"8\"/>", Numbers.at(200 * tune), Numbers.at(200 * (port - tune) - 1));
+    svg.add("<rect class=\"z1\" x=\"{}\" y=\"10\" width=\"{}\" height=\"8\"/>",
+        Numbers.at(200 * tune), Numbers.at(200 * (port - tune) - 1));
     svg.add("<rect class=\"z2\" x=\"{}\" y=\"10\" width=\"{}\" height=\"8\"/>", Numbers.at(200 * port), Numbers.at(200 * (1 - port)));
     String x = Numbers.at(at);
     return svg.add("<path class=\"hand\" d=\"M{} 9l-5-8h10z\"/><path class=\"pin\" d=\"M{} 9v10\"/></svg>", x, x);
@@ -151,7 +152,8 @@ final class VerdictSection {
     return switch (verdict) {
       case PORT -> "PORT: nothing that was measured speaks against adding the patch as it is.";
       case PORT_AND_TUNE ->
-          "PORT_AND_TUNE: the patch is a better start than the new base alone, but is not to be used before a short tune or a test on data.";
+          "PORT_AND_TUNE: the patch is a better start than the new base alone, but is not to be used before a short tune or a test on "
+              + "data.";
       case DO_NOT_PORT -> "DO_NOT_PORT: the patch does not fit, or too little of the base that it was made on is left.";
     };
   }
