@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ports onto generated GGUF models whole with the portllm command and prints wall time and peak resident memory, beside what cat takes.
+# Ports onto generated GGUF models whole with the portllm command and prints wall time, processor time and peak resident memory, beside what cat takes.
 #
 # usage: tools/whole_gguf_port.sh [SCRATCH]      after `mvn package`; SCRATCH defaults to portllm-bench/target/whole
 #
@@ -28,9 +28,13 @@ generate() { # OPTION NAME OPTION...: made under another name and moved, so that
   mv "$scratch/part-$name" "$scratch/$name"
 }
 
-# Runs a command and sets seconds and peak (MB).
+# Seconds that all children so far have used of the processors.
+used() { awk 'NR == 2 {split($1, u, /[ms]/); split($2, s, /[ms]/); print 60 * (u[1] + s[1]) + u[2] + s[2]}'; }
+
+# Runs a command and sets seconds, cpu (seconds) and peak (MB).
 measure() {
-  local start end kb=0 now pid status
+  local start end before kb=0 now pid status
+  times >"$scratch/times"; before=$(used <"$scratch/times")
   start=$(date +%s.%N)
   "$@" >"$log" 2>&1 & pid=$!
   # The last value seen is the peak: VmHWM only grows.
@@ -38,12 +42,13 @@ measure() {
   wait "$pid" && status=0 || status=$?
   end=$(date +%s.%N)
   [ "$status" = 0 ] || { cat "$log" >&2; echo "exit code $status: $*" >&2; exit 1; }
+  times >"$scratch/times"; cpu=$(awk "BEGIN {print $(used <"$scratch/times") - $before}")
   seconds=$(awk "BEGIN {printf \"%.1f\", $end - $start}")
   peak=$((kb / 1024))
 }
 
 say() { # NAME GIGABYTES
-  awk "BEGIN {printf \"%-34s %6.1f s  %5d MB peak  %5.2f GB moved, %5.2f GB/s\n\", \"$1\", $seconds, $peak, $2, $2 / ($seconds + 0.001)}"
+  awk "BEGIN {printf \"%-34s %6.1f s  %6.1f s of processors  %5d MB peak  %5.2f GB moved, %5.2f GB/s\n\", \"$1\", $seconds, $cpu, $peak, $2, $2 / ($seconds + 0.001)}"
 }
 
 gigabytes() { stat -Lc %s "$@" | awk '{sum += $1} END {print sum / 1e9}'; }
