@@ -2,15 +2,18 @@ package io.portllm.cli;
 
 import io.portllm.BasePolicy;
 import io.portllm.FineTuned;
+import io.portllm.Fingerprint;
 import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.PatchBase;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
 import io.portllm.io.PortabilityReports;
 import io.portllm.portability.ChainReport;
 import io.portllm.portability.PortabilityCheck;
+import io.portllm.portability.PortabilityPage;
 import io.portllm.portability.Verdict;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -19,6 +22,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -68,6 +72,13 @@ final class CheckCommand implements Callable<Integer> {
       description = "Write all figures to this file as JSON; - for standard output, instead of text.")
   private Path json;
 
+  @Option(
+      names = "--html",
+      paramLabel = "FILE",
+      description = "Write the report to this file as a page with pictures. Reads the last new base, and the base that was tuned unless a "
+          + "patch file knows it, once more for their fingerprints.")
+  private Path html;
+
   @Mixin private PatchOptions patchOptions;
   @Mixin private CheckOptions options;
 
@@ -91,6 +102,7 @@ final class CheckCommand implements Callable<Integer> {
       throw new ParameterException(spec.commandLine(), "--fine-tuned needs --base, the model that was tuned");
     }
     options.requireWritable(json);
+    options.requireWritable(html);
     return switch (open(given.get(0))) {
       case PORT -> 0;
       case PORT_AND_TUNE -> PORT_AND_TUNE;
@@ -142,6 +154,9 @@ final class CheckCommand implements Callable<Integer> {
         chain = check.withProgress(progress).checkChain(patchOptions.on(opened), releases);
       }
       print(chain);
+      if (html != null) {
+        Files.writeString(html, page(opened, chain, releases.get(releases.size() - 1)), StandardCharsets.UTF_8);
+      }
       // Of several, the last is the one that the patch is wanted on.
       return chain.reports().get(chain.reports().size() - 1).verdict();
     } finally {
@@ -149,6 +164,17 @@ final class CheckCommand implements Callable<Integer> {
         release.close();
       }
     }
+  }
+
+  private static String page(Patch opened, ChainReport chain, ModelVersion newBase) throws IOException {
+    PortabilityPage page = chain.reports().size() == 1 ? PortabilityPage.of(chain.reports().get(0)) : PortabilityPage.of(chain);
+    Optional<String> old = opened.base().flatMap(PatchBase::fingerprint);
+    Optional<ModelVersion> atHand = opened.base().flatMap(PatchBase::model);
+    if (old.isEmpty() && atHand.isPresent()) {
+      old = Optional.of(Fingerprint.of(atHand.get()).digest());
+    }
+    page = page.withNewFingerprint(Fingerprint.of(newBase).digest());
+    return (old.isPresent() ? page.withOldFingerprint(old.get()) : page).html();
   }
 
   private void print(ChainReport chain) throws IOException {

@@ -106,6 +106,44 @@ class CheckCommandTest {
   }
 
   @Test
+  void thePageIsWrittenBesideTheText() throws IOException {
+    Path one = folder.resolve("one.html");
+    Path again = folder.resolve("again.html");
+    Path chain = folder.resolve("chain.html");
+    Object[] check = {"check", model("climbs-lora"), "--base", model("v1"), "--to", model("v2"), "--html"};
+
+    assertEquals(0, run(with(check, one)).exitCode());
+    assertEquals(0, run(with(check, again, "--threads", 1)).exitCode());
+    assertEquals(0, run(with(check, chain, "--to", model("v3"))).exitCode());
+
+    String page = Files.readString(one);
+    String fingerprint = run("info", model("v2")).out().replaceAll("(?s).*\\b([0-9a-f]{64})\\b.*", "$1");
+    assertTrue(page.contains("<code>" + fingerprint + "</code>"), fingerprint);
+    assertTrue(page.contains("score 0.939 on a scale"), page);
+    assertEquals(page, Files.readString(again));
+    assertTrue(Files.readString(chain).contains("Release after release"));
+    assertEquals(1, run(with(check, one)).exitCode());
+    assertEquals(0, run(with(check, one, "--force")).exitCode());
+  }
+
+  @Test
+  void thePageOfAPatchFileHasTheFingerprintThatItRemembers() throws IOException {
+    Path patch = folder.resolve("p.patch.safetensors");
+    Path page = folder.resolve("page.html");
+    run("diff", "--adapter", model("climbs-lora"), "--base", model("v1"), "-o", patch);
+
+    assertEquals(0, run("check", patch, "--to", model("v2"), "--html", page).exitCode());
+
+    String fingerprint = run("info", model("v1")).out().replaceAll("(?s).*\\b([0-9a-f]{64})\\b.*", "$1");
+    assertTrue(Files.readString(page).contains("<code>" + fingerprint + "</code>"), fingerprint);
+    assertTrue(Files.readString(page).contains("judged by the sketches"));
+  }
+
+  private static Object[] with(Object[] arguments, Object... more) {
+    return Stream.concat(Arrays.stream(arguments), Arrays.stream(more)).toArray();
+  }
+
+  @Test
   void reportsAreTheSameWhateverTheThreads() {
     String[] texts = new String[2];
     for (int i = 0; i < 2; i++) {

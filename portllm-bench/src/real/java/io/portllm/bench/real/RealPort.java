@@ -1,6 +1,7 @@
 package io.portllm.bench.real;
 
 import com.google.common.io.ByteStreams;
+import io.portllm.Fingerprint;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.SideFile;
@@ -11,6 +12,7 @@ import io.portllm.io.PortabilityReports;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.json.FlatJson;
 import io.portllm.io.internal.json.JsonException;
+import io.portllm.portability.PortabilityPage;
 import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.Verdict;
 import java.io.ByteArrayInputStream;
@@ -127,6 +129,9 @@ final class RealPort {
       PortabilityReport report = patch.checkAgainst(newBase);
       System.out.printf("%nThe port without data:%n%n%s%n", report);
       Files.writeString(work.resolve("report.json"), PortabilityReports.json(report));
+      PortabilityPage page = PortabilityPage.of(report)
+          .withOldFingerprint(Fingerprint.of(old).digest()).withNewFingerprint(Fingerprint.of(newBase).digest());
+      Files.writeString(work.resolve("report.html"), page.html());
       require(report, "with " + OLD);
     }
     try (PatchFile patch = PatchFile.open(file); ModelVersion newBase = Checkpoints.open(work.resolve(NEW))) {

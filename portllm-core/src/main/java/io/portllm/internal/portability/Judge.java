@@ -17,12 +17,12 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 
 /** Comes from figures to a verdict. {@code docs/concepts/portability.md} has where the limits come from and how good they are. */
-final class Judge {
+public final class Judge {
   /** From this score on, patches may be added as they are. The lab's updates at ordinary learning rates have 0.88 and more. */
-  static final double PORT_FROM = 0.8;
+  public static final double PORT_FROM = 0.8;
 
   /** Below this score nothing of the old base is left to build on. The lab's update at a high learning rate has 0.6. */
-  private static final double TUNE_FROM = 0.5;
+  public static final double TUNE_FROM = 0.5;
 
   /** A patch smaller than the update is one change among greater ones. */
   private static final double LEAST_RATIO = 1;
