@@ -58,7 +58,7 @@ failed=0
 port() { # NAME GIGABYTES NEW-BASE PORT-OPTIONS
   local name=$1 moved=$2 onto=$3; shift 3
   rm -f "$scratch/ported.gguf"
-  measure "$java" -Xmx"$heap" -jar "$jar" port "$@" --base "$scratch/base" --onto "$onto" -o "$scratch/ported.gguf"
+  measure "$java" -Xmx"$heap" -jar "$jar" port "$@" --base "$scratch/base" --onto "$onto" -o "$scratch/ported.gguf" --no-record
   say "$name" "$moved"
   grep "quantised again" "$log" | sed 's/^/  /' || true
   [ "$peak" -lt "$limit" ] || { echo "FAILED: $peak MB, the limit is $limit MB"; failed=1; }

@@ -28,6 +28,9 @@ final class CommonOptions {
   @Option(names = "--json", description = "Print the report as JSON.")
   boolean json;
 
+  @Option(names = "--no-record", description = "Write no portllm.json, the record that verify compares a model with.")
+  private boolean noRecord;
+
   @Option(
       names = "--allow",
       paramLabel = "MISMATCH",
@@ -58,6 +61,9 @@ final class CommonOptions {
     WriteOptions options = WriteOptions.defaults().withProgress(progress).cancelledWhen(Interruption::isRequested);
     if (force) {
       options = options.overwriting();
+    }
+    if (!noRecord) {
+      options = options.recording();
     }
     return threads == null ? options : options.withThreads(threads);
   }

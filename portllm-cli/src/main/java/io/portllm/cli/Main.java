@@ -25,6 +25,7 @@ import picocli.CommandLine.Command;
       CheckCommand.class,
       InfoCommand.class,
       TokensCommand.class,
+      VerifyCommand.class,
       DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",

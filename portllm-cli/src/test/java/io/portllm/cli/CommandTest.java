@@ -519,4 +519,35 @@ class CommandTest {
     assertEquals(0, run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"), "--base", model("v1")).exitCode());
     assertEquals(2, run("export", patch, "--format", "gguf", "-o", folder.resolve("adapter")).exitCode());
   }
+
+  @Test
+  void verifySaysWhatWasAltered() throws IOException {
+    assertEquals(0, port("ported").exitCode());
+    Result intact = run("verify", folder.resolve("ported"));
+    assertEquals(0, intact.exitCode(), intact.err());
+    assertTrue(intact.out().startsWith(folder.resolve("ported") + " is as it was written, fingerprint "), intact.out());
+
+    byte[] bytes = weights("ported");
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(folder.resolve("ported/model.safetensors"), bytes);
+    Result altered = run("verify", folder.resolve("ported"));
+    assertEquals(3, altered.exitCode());
+    assertEquals(3, altered.out().lines().count(), altered.out());
+    assertTrue(altered.out().contains("  tensor '"), altered.out());
+    JsonNode json = new ObjectMapper().readTree(run("verify", folder.resolve("ported"), "--json").out());
+    assertFalse(json.get("holds").asBoolean());
+    assertEquals("v2", json.at("/record/onto/name").asText());
+    assertEquals(2, json.get("differences").size());
+  }
+
+  @Test
+  void withoutARecordNothingCanBeVerified() throws IOException {
+    assertEquals(0, port("ported", "--no-record").exitCode());
+    assertFalse(Files.exists(folder.resolve("ported/portllm.json")));
+    Result result = run("verify", folder.resolve("ported"));
+    assertEquals(1, result.exitCode());
+    assertOneLine(result.err());
+    assertTrue(result.err().contains("there is no record to compare with"), result.err());
+    assertEquals(1, run("verify", folder.resolve("nothing")).exitCode());
+  }
 }

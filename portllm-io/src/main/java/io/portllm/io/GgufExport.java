@@ -39,6 +39,6 @@ public final class GgufExport {
     if (options.isTrainable()) {
       throw new IllegalArgumentException("a GGUF adapter is not for training");
     }
-    return CheckpointWriter.write(LoraExport.of(patch, options), file, options.writing());
+    return CheckpointWriter.write(LoraExport.of(patch, options), file, options.writing().withoutRecord());
   }
 }

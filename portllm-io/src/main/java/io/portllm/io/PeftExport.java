@@ -38,6 +38,6 @@ public final class PeftExport {
     if (options.leftOut().isPresent()) {
       throw new IllegalArgumentException("a PEFT adapter holds weights whole where they have no factors, so no change can be left out");
     }
-    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing());
+    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing().withoutRecord());
   }
 }

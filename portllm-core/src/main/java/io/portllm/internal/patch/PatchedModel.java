@@ -37,6 +37,7 @@ public final class PatchedModel implements DerivedModel {
   /** Bytes of one operand that are read at a time. Three operands and the result then fit the second-level cache. */
   private static final int RUN_BYTES = 512 << 10;
 
+  private final Patch patch;
   private final ModelVersion newBase;
   private final MergeOptions options;
   private final Map<String, Delta> changes;
@@ -51,6 +52,7 @@ public final class PatchedModel implements DerivedModel {
 
   private PatchedModel(Patch patch, ModelVersion newBase, MergeOptions options) {
     Fitting.Plan plan = Fitting.plan(patch, newBase, options);
+    this.patch = patch;
     this.newBase = plan.newBase();
     this.options = options;
     this.changes = plan.changes();
@@ -77,6 +79,11 @@ public final class PatchedModel implements DerivedModel {
   @Override
   public ModelVersion newBase() {
     return newBase;
+  }
+
+  @Override
+  public Optional<Patch> patch() {
+    return Optional.of(patch);
   }
 
   @Override

@@ -152,7 +152,7 @@ class AdapterPatchFileTest {
         model.read(tensor, 0, all);
         bytes.add(all.array());
       }
-      return new Parts(shard.metadata(), shard.tensors(), bytes);
+      return new Parts(Unsealed.metadata(shard.metadata()), shard.tensors(), bytes);
     }
   }
 

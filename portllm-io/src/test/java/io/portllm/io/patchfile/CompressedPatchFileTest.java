@@ -196,7 +196,7 @@ class CompressedPatchFileTest {
         model.read(tensor, 0, all);
         bytes.add(all.array());
       }
-      return new Parts(shard.metadata(), shard.tensors(), bytes);
+      return new Parts(Unsealed.metadata(shard.metadata()), shard.tensors(), bytes);
     } finally {
       Files.delete(file);
     }

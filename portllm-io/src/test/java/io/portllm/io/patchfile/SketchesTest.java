@@ -217,7 +217,7 @@ class SketchesTest {
   /** A patch file with some of its metadata's text replaced by text of the same length. */
   private void assertRefused(String from, String to, String message) throws IOException {
     Path file = dir.resolve("broken.safetensors");
-    byte[] bytes = Files.readAllBytes(write(Patch.from(TUNED, BASE), "p" + Math.abs(to.hashCode()) + ".safetensors"));
+    byte[] bytes = Unsealed.bytes(write(Patch.from(TUNED, BASE), "p" + Math.abs(to.hashCode()) + ".safetensors"));
     String text = new String(bytes, StandardCharsets.ISO_8859_1);
     assertEquals(from.length(), to.length());
     assertTrue(text.contains(from), text.substring(0, 2000));
@@ -239,7 +239,7 @@ class SketchesTest {
   @Test
   void sketchesThatAreNoNumbersAreRefused() throws IOException {
     Path file = write(Patch.from(TUNED, BASE), "p.safetensors");
-    byte[] bytes = Files.readAllBytes(file);
+    byte[] bytes = Unsealed.bytes(file);
     // The values come last: no tensor of bytes is in this file, and names are sorted.
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(bytes.length - 4, Float.NaN);
     Files.write(file, bytes);

@@ -9,7 +9,7 @@ import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.AdapterChange;
 import io.portllm.io.internal.adapter.StoredAdapter;
-import io.portllm.io.internal.safetensors.SafetensorsModel;
+import io.portllm.io.internal.files.StoredModel;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,7 +21,7 @@ import java.util.Set;
 /** Makes the changes again that a patch file's adapters make to whichever weights they are put on. */
 final class AdapterTerms {
   private final Path file;
-  private final SafetensorsModel tensors;
+  private final StoredModel tensors;
   private final Set<String> used;
   private final List<StoredAdapter> adapters = new ArrayList<>();
   private final List<Map<String, Delta>> changes = new ArrayList<>();
@@ -29,7 +29,7 @@ final class AdapterTerms {
   /** A term as it is told of. */
   record Term(String tensor, Shape shape, int adapter, String module, Shape weight, List<String> parts) {}
 
-  private AdapterTerms(Path file, SafetensorsModel tensors, Set<String> used) {
+  private AdapterTerms(Path file, StoredModel tensors, Set<String> used) {
     this.file = file;
     this.tensors = tensors;
     this.used = used;
@@ -41,7 +41,7 @@ final class AdapterTerms {
    * @param configs the adapters' configurations
    * @param used receives the names of the tensors that belong to a term
    */
-  static AdapterTerms read(Path file, SafetensorsModel tensors, JsonNode configs, List<Term> terms, Set<String> used) throws IOException {
+  static AdapterTerms read(Path file, StoredModel tensors, JsonNode configs, List<Term> terms, Set<String> used) throws IOException {
     AdapterTerms read = new AdapterTerms(file, tensors, used);
     for (JsonNode config : configs) {
       read.adapters.add(new StoredAdapter(file, config));

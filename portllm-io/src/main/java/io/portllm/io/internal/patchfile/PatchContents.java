@@ -25,6 +25,7 @@ import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.adapter.AdapterChange;
 import io.portllm.io.internal.adapter.AdapterConfig;
 import io.portllm.portability.BaseSketch;
+import io.portllm.io.internal.write.Parallel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -32,6 +33,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -40,6 +42,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
 
 /** A patch as the tensors and metadata of its file; values are computed as they are read. */
@@ -60,6 +63,8 @@ public final class PatchContents implements ModelVersion {
   private final ArrayNode adapterConfigs = json.createArrayNode();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
+  private final Map<String, String> digests = new ConcurrentHashMap<>();
+  private final Set<String> haveDigests = new HashSet<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
   private final Optional<BaseSketch> sketch;
   private final boolean storesTokens;
@@ -72,7 +77,21 @@ public final class PatchContents implements ModelVersion {
     this.sketch = patch.base().flatMap(survey::sketch).filter(known -> options.sketches() && !known.tensors().isEmpty());
     sketch.ifPresent(known -> put(SketchCoding.info(known), SketchCoding.values(known)::read));
     this.storesTokens = storeTokens();
-    this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
+    Map<String, String> metadata = metadata();
+    digestOthers(options);
+    PatchSeal.put(metadata, infos.values(), digests);
+    this.shard = new Shard("patch.safetensors", metadata, aligned(infos.values()));
+  }
+
+  /** The digests that the survey did not find: those of what is stored as it is read, which is mostly small. */
+  private void digestOthers(WriteOptions options) throws IOException {
+    List<Parallel.Task> tasks = new ArrayList<>();
+    for (TensorInfo tensor : infos.values()) {
+      if (!digests.containsKey(tensor.name()) && !haveDigests.contains(tensor.name())) {
+        tasks.add(() -> digests.put(tensor.name(), CheckedTensors.digest(this, tensor)));
+      }
+    }
+    Parallel.run(options, tasks);
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
@@ -149,13 +168,15 @@ public final class PatchContents implements ModelVersion {
     found.result().ifPresent(payload -> put(tensor, "result", payload, payloads));
   }
 
-  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    haveDigests.add(PatchKeys.part(tensor, 0, part));
     copy(PatchKeys.part(tensor, 0, part), payload.tensor());
   }
 
-  private void put(String tensor, String part, ExactPayload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void put(String tensor, String part, ExactPayload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    haveDigests.add(PatchKeys.part(tensor, 0, part));
     put(new TensorInfo(PatchKeys.part(tensor, 0, part), DType.U8, Shape.of(payload.size())), payload::read);
   }
 
@@ -189,6 +210,7 @@ public final class PatchContents implements ModelVersion {
         add(terms, PatchKeys.DENSE, term.factor());
         String name = PatchKeys.part(tensor, number, "delta");
         DType type = survey.typeOf(difference);
+        digests.put(name, survey.digestOf(difference));
         put(
             new TensorInfo(name, type, difference.shape()),
             (offset, target) ->

@@ -23,6 +23,10 @@ final class PatchKeys {
   static final String VERSION_VALUE = "1";
   static final String RECIPE = "portllm.recipe";
   static final String DELTAS = "portllm.deltas";
+  /** The SHA-256 of the header's content without this entry. */
+  static final String DIGEST = "portllm.digest";
+  /** A JSON object from the names of stored tensors to their SHA-256; tensors of exact changes have theirs in {@link #DELTAS}. */
+  static final String DIGESTS = "portllm.digests";
   static final String BASE_NAME = "portllm.base.name";
   static final String BASE_FINGERPRINT = "portllm.base.fingerprint";
   static final String BASE_TYING = "portllm.base.tying";

@@ -23,6 +23,7 @@ import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
+import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.portability.BaseSketch;
 import java.io.IOException;
@@ -42,7 +43,7 @@ import java.util.stream.Collectors;
 /** Makes a patch of the metadata and tensors of a patch file. */
 public final class PatchReader {
   private final Path file;
-  private final SafetensorsModel tensors;
+  private StoredModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
   private AdapterTerms adapters;
@@ -74,6 +75,9 @@ public final class PatchReader {
           "is a patch of format version " + Names.quote(metadata.getOrDefault(PatchKeys.VERSION, "")) + ", but only version "
               + PatchKeys.VERSION_VALUE + " is read");
     }
+    if (metadata.containsKey(PatchKeys.DIGEST) || metadata.containsKey(PatchKeys.DIGESTS)) {
+      checkSeal();
+    }
     Map<String, Delta> deltas = new TreeMap<>();
     Set<Map.Entry<String, JsonNode>> entries = object(PatchKeys.DELTAS, require(PatchKeys.DELTAS));
     adapters = adapters(entries);
@@ -99,6 +103,17 @@ public final class PatchReader {
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
+  }
+
+  /** From here on, tensors are compared with their digests as they are read. */
+  private void checkSeal() throws IOException {
+    String expected = digest(require(PatchKeys.DIGEST));
+    String text = require(PatchKeys.DIGESTS);
+    String found = PatchSeal.digest(metadata, tensors.tensors());
+    if (!found.equals(expected)) {
+      throw malformed("PF-DIGEST", "its header has the SHA-256 " + found + " but was written with " + expected);
+    }
+    tensors = new CheckedTensors(tensors, PatchSeal.digests(object(PatchKeys.DIGESTS, text)));
   }
 
   /** Changes of adapters are made before all others, those of an adapter together. */

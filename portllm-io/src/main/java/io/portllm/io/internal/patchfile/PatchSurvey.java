@@ -1,5 +1,7 @@
 package io.portllm.io.internal.patchfile;
 
+import com.google.common.hash.Hasher;
+import com.google.common.hash.Hashing;
 import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.Fingerprint;
@@ -21,7 +23,9 @@ import io.portllm.portability.BaseSketch;
 import io.portllm.portability.TensorSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -37,6 +41,7 @@ final class PatchSurvey {
   private static final int BLOCK_BYTES = 1 << 20;
 
   private final Map<Delta.Difference, StoredDifference.Facts> differences = new ConcurrentHashMap<>();
+  private final Map<Delta.Difference, String> digestsOfDifferences = new ConcurrentHashMap<>();
   private final Map<String, String> digests = new ConcurrentHashMap<>();
   private final Map<String, ExactPayloads> exact = new ConcurrentHashMap<>();
   private final ConcurrentLinkedQueue<ExactPayload.Coder> coders = new ConcurrentLinkedQueue<>();
@@ -133,6 +138,11 @@ final class PatchSurvey {
     return facts.fitsBf16() ? DType.BF16 : facts.fitsF16() ? DType.F16 : DType.F32;
   }
 
+  /** The SHA-256 of a difference as it is stored. */
+  String digestOf(Delta.Difference difference) {
+    return digestsOfDifferences.get(difference);
+  }
+
   /** The payloads between two tensors. */
   ExactPayloads exact(String tensor) {
     return exact.get(tensor);
@@ -162,9 +172,15 @@ final class PatchSurvey {
   private void examine(Delta.Difference pair, Progress progress) throws IOException {
     DType tunedType = pair.tuned().info().dtype();
     DType baseType = pair.base().info().dtype();
-    int step = BLOCK_BYTES / Math.max(tunedType.bytes(), baseType.bytes());
+    int step = BLOCK_BYTES / 8;
     long elements = pair.shape().elements();
     StoredDifference.Facts facts = StoredDifference.Facts.NONE;
+    // Which type it is stored in is known at the end only.
+    Map<DType, Hasher> hashers = new EnumMap<>(DType.class);
+    for (DType type : isWide(pair.tuned()) || isWide(pair.base()) ? List.of(DType.F64) : List.of(DType.BF16, DType.F16, DType.F32)) {
+      hashers.put(type, Hashing.sha256().newHasher());
+    }
+    ByteBuffer stored = buffers.lend(0);
     ByteBuffer tuned = buffers.lend(0);
     ByteBuffer base = buffers.lend(0);
     try {
@@ -173,12 +189,25 @@ final class PatchSurvey {
         pair.tuned().read(first * tunedType.bytes(), tuned.clear().limit(count * tunedType.bytes()));
         pair.base().read(first * baseType.bytes(), base.clear().limit(count * baseType.bytes()));
         facts = StoredDifference.examine(facts, tunedType, tuned.flip(), baseType, base.flip(), count);
+        if (!facts.fitsBf16()) {
+          hashers.remove(DType.BF16);
+        }
+        if (!facts.fitsF16()) {
+          hashers.remove(DType.F16);
+        }
+        for (Map.Entry<DType, Hasher> entry : hashers.entrySet()) {
+          stored.clear().limit(count * entry.getKey().bytes()).order(ByteOrder.LITTLE_ENDIAN);
+          StoredDifference.write(tunedType, tuned.rewind(), baseType, base.rewind(), entry.getKey(), stored, count);
+          entry.getValue().putBytes(stored.rewind());
+        }
         progress.add((long) count * (tunedType.bytes() + baseType.bytes()));
       }
     } finally {
       buffers.takeBack(tuned);
       buffers.takeBack(base);
+      buffers.takeBack(stored);
     }
     differences.put(pair, facts);
+    digestsOfDifferences.put(pair, hashers.get(typeOf(pair)).hash().toString());
   }
 }

@@ -82,12 +82,17 @@ final class JsonSource implements AutoCloseable {
         throw malformed("TK-JSON", "the tokenizer ends early");
       }
       return token;
-    } catch (JsonProcessingException e) {
-      long offset = e.getLocation() == null ? -1 : bytes(e.getLocation().getCharOffset());
-      throw unreadable(offset, "is not readable JSON: " + Paths.shown(e.getOriginalMessage()), e);
-    } catch (CharacterCodingException e) {
-      throw unreadable(-1, "is not UTF-8", e);
+    } catch (JsonProcessingException | CharacterCodingException e) {
+      throw unreadable(e);
     }
+  }
+
+  private MalformedModelException unreadable(IOException e) throws IOException {
+    if (e instanceof JsonProcessingException json) {
+      long offset = json.getLocation() == null ? -1 : bytes(json.getLocation().getCharOffset());
+      return unreadable(offset, "is not readable JSON: " + Paths.shown(json.getOriginalMessage()), e);
+    }
+    return unreadable(-1, "is not UTF-8", e);
   }
 
   private MalformedModelException unreadable(long offset, String what, IOException cause) {
@@ -134,7 +139,12 @@ final class JsonSource implements AutoCloseable {
 
   /** The text of the current token. */
   String text() throws IOException {
-    return parser.getText();
+    try {
+      return parser.getText();
+    } catch (JsonProcessingException | CharacterCodingException e) {
+      // Text is decoded only now.
+      throw unreadable(e);
+    }
   }
 
   /** The current token as the number of a row. */

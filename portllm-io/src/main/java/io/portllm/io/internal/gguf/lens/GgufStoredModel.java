@@ -83,6 +83,11 @@ public final class GgufStoredModel implements DerivedModel {
   }
 
   @Override
+  public Optional<Patch> patch() {
+    return patched.patch();
+  }
+
+  @Override
   public Set<ModelVersion> inputs() {
     Set<ModelVersion> inputs = Collections.newSetFromMap(new IdentityHashMap<>());
     inputs.addAll(Sets.difference(patched.inputs(), Set.of(view)));
