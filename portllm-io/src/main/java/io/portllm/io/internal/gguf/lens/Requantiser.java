@@ -6,9 +6,6 @@ import java.util.Arrays;
 
 /** Writes changed values as blocks. A block none of whose values changed keeps its bytes. For one thread. */
 final class Requantiser {
-  /** The bits of infinity. */
-  private static final int INFINITY = 0x7f80_0000;
-
   private final BlockCodec codec;
   private final float[] stored;
 
@@ -76,11 +73,12 @@ final class Requantiser {
   }
 
   private static boolean areFinite(float[] values, int from, int to) {
-    int largest = 0;
     for (int i = from; i < to; i++) {
-      largest = Math.max(largest, Float.floatToRawIntBits(values[i]) & Integer.MAX_VALUE);
+      if (!Float.isFinite(values[i])) {
+        return false;
+      }
     }
-    return largest < INFINITY;
+    return true;
   }
 
   private void count(ByteBuffer old, ByteBuffer target, int from, int to, int bytes) {
@@ -103,11 +101,13 @@ final class Requantiser {
       c.add(before[i + 2], after[i + 2], stored[i + 2]);
       d.add(before[i + 3], after[i + 3], stored[i + 3]);
     }
+    double lost = a.error + b.error + (c.error + d.error);
     change += a.change + b.change + (c.change + d.change);
-    error += a.error + b.error + (c.error + d.error);
+    error += lost;
     overlap += a.overlap + b.overlap + (c.overlap + d.overlap);
     vanished += a.vanished + b.vanished + c.vanished + d.vanished;
-    if (!areFinite(stored, from, to)) {
+    // The squares of finite floats have a finite sum.
+    if (!Double.isFinite(lost)) {
       for (int i = from; i < to; i++) {
         overflowed += Float.isFinite(stored[i]) ? 0 : 1;
       }
