@@ -23,8 +23,12 @@ BLOCK = 32768
 KINDS = [
     ["--bits", "8"],
     ["--bits", "4"],
+    ["--bits", "3"],
+    ["--bits", "2"],
     ["--bits", "1"],
     ["--bits", "1", "--compress", "*"],
+    ["--bands", "2:8,8:3,16:2"],
+    ["--bands", "5:4,20:1", "--group", "row"],
     ["--density", "0.02"],
     ["--density", "0.3"],
     ["--density", "0.1", "--rescale"],
@@ -37,10 +41,10 @@ KINDS = [
 def codes_of(packed, bits, columns):
     """Rows of packed bytes as rows of whole numbers."""
     all_bits = np.unpackbits(packed, axis=1, bitorder="little")
-    if bits == 1:
-        return np.where(all_bits[:, :columns] == 1, 1, -1)
     fields = all_bits[:, : columns * bits].reshape(packed.shape[0], columns, bits).astype(np.int64)
     whole = (fields << np.arange(bits)).sum(axis=2)
+    if bits < 4:
+        return 2 * whole + 1 - (1 << bits)
     return np.where(whole >= 1 << (bits - 1), whole - (1 << bits), whole)
 
 
@@ -64,9 +68,18 @@ def positions_of(stored, offsets, coding, count):
     return np.array(found, dtype=np.int64)
 
 
-def decode(term, part):
+def decode(term, shape, part):
     """The change of one term, without its factor."""
     kind = term["kind"]
+    if kind == "quantised-low-rank":
+        a, b = (
+            quantised(part(name + ".codes").numpy(), part(name + ".scales").numpy(), term["bits"], term["group"], [term["rank"], length])
+            for name, length in (("lora_A", math.prod(shape[1:])), ("lora_B", shape[0]))
+        )
+        change = np.zeros((shape[0], math.prod(shape[1:])), dtype=np.float32)
+        for left, right in zip(b, a):
+            change += np.outer(left, right)
+        return (change * np.float32(term["scale"])).reshape(shape)
     if kind == "dense":
         return part("delta").to(torch.float32).numpy()
     if kind == "quantised":
@@ -90,7 +103,7 @@ def changes(patch):
         for name, entry in json.loads(file.metadata()["portllm.deltas"]).items():
             total = np.zeros(entry["shape"], dtype=np.float32)
             for number, term in enumerate(entry["terms"]):
-                change = decode(term, lambda part: file.get_tensor(f"{name}.{number}.{part}"))
+                change = decode(term, entry["shape"], lambda part: file.get_tensor(f"{name}.{number}.{part}"))
                 total += change * np.float32(term["factor"])
             yield name, total
 

@@ -5,7 +5,8 @@
 
 GGML is a checkout of ggml, of which src/ggml-quants.c is compiled by gcc -O2 -march=x86-64 -ffp-contract=off; CLASSPATH is the classes of
 portllm-bench and portllm-core and guava's jar. The first round is the edges of the scales, each further one --millions of weights. Read are
-the blocks that were written and, of every type, blocks of random bytes.
+the blocks that were written and, of every type, blocks of random bytes. Of types whose scales are searched, written are also the weights
+that these blocks hold with small changes, as a patch gives: to all weights, or to few.
 
 Weights: normal and heavy-tailed of scales from 1e-6 to 1e3, uniform, all finite float32 bit patterns, scales below what float16 holds,
 magnitudes at and next to powers of two, multiples of half a step (ties), sparse, constants, small integers, and zeros of both signs. gguf
@@ -24,6 +25,9 @@ import numpy as np
 
 WRITTEN_BY_GGUF = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"}
 MISSING_IN_GGUF = {"Q8_K", "Q1_0", "Q2_0"}
+SEARCHED = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ1_M"}
+# Where cubes of weights are beyond float32's range, ggml's searches in these types' grids stop the process.
+LARGEST = {"IQ3_S": 1e10, "IQ3_XXS": 1e10, "IQ2_S": 1e10, "IQ1_M": 1e10}
 INITIALISED = {"IQ2_S": ("iq2xs", 22), "IQ1_M": ("iq2xs", 29), "IQ3_XXS": ("iq3xs", 256), "IQ3_S": ("iq3xs", 512)}
 STUBS = """
 #include <stdio.h>
@@ -169,16 +173,29 @@ def main():
         for turn in range(options.rounds):
             rng = np.random.default_rng([options.seed, turn])
             values = weights(rng, options.millions * 1_000_000 // 256 * 256) if turn else edges(rng)
-            values.tofile(folder / "values")
             for name, written, elements, length in types:
-                wrong += compare(ggml, java, folder, rng, values, name, written, elements, length, counts[name])
+                inside = np.where(np.abs(values) <= LARGEST.get(name, np.inf), values, np.float32(1))
+                wrong += compare(ggml, java, folder, rng, inside, name, written, elements, length, counts[name])
+                if name in SEARCHED:
+                    changed = patched(rng, np.fromfile(folder / "blocks.values", np.float32))
+                    wrong += compare(ggml, java, folder, rng, changed, name, written, elements, length, counts[name])
     print("type      weights written  of them by gguf  weights read  of them by gguf  different")
     for name, (*row, different) in counts.items():
         print(f"{name:8}", *(f"{count:16,}" for count in row), f"{different:10,}")
     raise SystemExit(1 if wrong else 0)
 
 
+def patched(rng, values):
+    """Blocks' values with changes of a thousandth to a tenth of their runs' largest, of one weight in thirty or of all."""
+    runs = np.where(np.isfinite(values), values, np.float32(0)).reshape(-1, 256)
+    runs = np.where(np.abs(runs) <= 1e10, runs, np.float32(0))
+    size = np.abs(runs).max(axis=1, keepdims=True) * 10.0 ** rng.uniform(-3, -1, (len(runs), 1))
+    which = rng.random(runs.shape) < rng.choice([0.03, 1.0], (len(runs), 1))
+    return (runs + rng.standard_normal(runs.shape) * size * which).astype(np.float32).reshape(-1)
+
+
 def compare(ggml, java, folder, rng, values, name, written, elements, length, counts):
+    values.tofile(folder / "values")
     blocks = random_blocks(rng, name, len(values) // elements // 4, length)
     blocks.tofile(folder / "random")
     jobs = ["dequantise", name, folder / "random", folder / "random.values"]

@@ -13,10 +13,10 @@ jar=${JAR:-$root/portllm-cli/target/portllm.jar} heap=${HEAP:-256m} java=${JAVA:
 scratch=$(mktemp -d -p "${3:-/tmp}")
 trap 'rm -rf "$scratch"' EXIT
 patch=$scratch/p.patch.safetensors
-for options in "--bits 8" "--bits 4" "--bits 1" "--bits 1 --compress *_proj.weight *embed* *head*" "--density 0.1" "--density 0.1 --bits 4" "--density 0.05 --bits 1 --compress *_proj.weight *embed* *head*"; do
+for options in "--bands 2:8,32:3,64:2" "--bits 8" "--bits 4" "--bits 1" "--bits 1 --compress *_proj.weight *embed* *head*" "--density 0.1" "--density 0.1 --bits 4" "--density 0.05 --bits 1 --compress *_proj.weight *embed* *head*"; do
   start=$(date +%s)
   # shellcheck disable=SC2086
-  "$java" -Xmx"$heap" -jar "$jar" diff --fine-tuned "$1" --base "$2" $options -o "$patch" --force >"$scratch/log" & pid=$!
+  "$java" -Xmx"$heap" -jar "$jar" diff --fine-tuned "$1" --base "$2" $options --no-sketches -o "$patch" --force >"$scratch/log" & pid=$!
   peak=0
   # The last value seen is the peak: VmHWM only grows.
   while now=$(awk '/^VmHWM/ {print $2}' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do peak=$now; sleep 0.1; done

@@ -69,7 +69,7 @@ def main():
         columns = [ggml_speeds(pathlib.Path(ggml), types, pathlib.Path(folder))] + [java_speeds(java, classpath) for java in javas]
     print("type: read by ggml and each JDK, written by ggml and each JDK")
     for name, *_ in types:
-        print(f"{name:8}", *(f"{column[name][side]:8,.0f}" for side in (0, 1) for column in columns))
+        print(f"{name:8}", *(f"{column[name][side]:8,.{0 if column[name][side] >= 100 else 1}f}" for side in (0, 1) for column in columns))
 
 
 if __name__ == "__main__":

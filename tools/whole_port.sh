@@ -64,7 +64,7 @@ port() { # NAME GIGABYTES VERIFY-OPTIONS -- PORT-OPTIONS
   local name=$1 moved=$2 verify=(); shift 2
   while [ "$1" != -- ]; do verify+=("$1"); shift; done; shift
   rm -rf "$scratch/ported"
-  measure "$java" -Xmx"$heap" -jar "$jar" port "$@" --base "$scratch/base" --onto "$scratch/new-base" -o "$scratch/ported"
+  measure "$java" -Xmx"$heap" -jar "$jar" port "$@" --base "$scratch/base" --onto "$scratch/new-base" -o "$scratch/ported" --no-record
   say "$name" "$moved"
   [ "$peak" -lt "$limit" ] || { echo "FAILED: $peak MB, the limit is $limit MB"; failed=1; }
   if [ -n "${VERIFY:-}" ]; then

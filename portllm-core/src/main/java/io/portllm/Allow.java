@@ -22,10 +22,25 @@ public enum Allow {
   OTHER_SHAPES,
 
   /**
-   * Embedding and head tensors with other numbers of rows: the rows that both have, by index, are changed, and the rest keep what
-   * the new base has.
+   * Embedding and head tensors of another vocabulary. Where the tokens of both models are known, rows are matched by token whether this is
+   * given or not, and it concerns tokens that have no match. Extracting: tokens of the base that the fine-tuned model lacks count as
+   * unchanged, and tokens that it added are left out unless {@link #ADDED_TOKENS} is given. Applying: changes to tokens that the new base
+   * lacks are left out, those that fine-tuning added too unless {@link #ADDED_TOKENS} is given. Where the tokens are not known, the rows
+   * that both have, by index, are changed. All other rows keep what the new base has.
    */
   OTHER_VOCABULARY,
+
+  /**
+   * Tokens that fine-tuning added. Extracting: their rows become part of the patch. Applying: those that the new base lacks are appended to
+   * its embedding, head and tokenizer; of those that it has, the fine-tuned model's rows take the place of the new base's.
+   */
+  ADDED_TOKENS,
+
+  /**
+   * Embedding and head rows are matched by index even where the tokens that they stand for are known and differ, as after reserved
+   * tokens were renamed.
+   */
+  ROWS_BY_INDEX,
 
   /** Extracting: the fine-tuned tensor may have another floating type than the base's. */
   OTHER_DTYPES,

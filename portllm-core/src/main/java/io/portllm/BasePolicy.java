@@ -1,8 +1,8 @@
 package io.portllm;
 
 /**
- * How a change is ported that depends on the weights it is made to, such as DoRA's or OFT's. On the base that an adapter was trained on, both
- * give the same weights up to rounding.
+ * How a change is ported that depends on the weights it is made to, such as DoRA's or OFT's. On the base that an adapter was trained on,
+ * both give the same weights up to rounding.
  */
 public enum BasePolicy {
   /**
@@ -11,8 +11,8 @@ public enum BasePolicy {
    */
   FREEZE("freeze"),
   /**
-   * The adapter's formula is applied to the new base's weights, as PEFT would if the adapter were loaded onto it. Such a patch cannot be saved to
-   * a file.
+   * The adapter's formula is applied to the new base's weights, as PEFT would if the adapter were loaded onto it. A patch file holds such
+   * a change as what the adapter stores for it.
    */
   EVALUATE_ANEW("evaluate");
 

@@ -128,11 +128,11 @@ public sealed interface Delta {
    *
    * <p>The tensor is seen as a matrix of {@link Shape#rows} × {@link Shape#columns}; one of fewer than two dimensions as a single row. The
    * codes of a row fill bytes from the lowest bits up, and each row begins a new byte. Codes of 8 and 4 bits are two's complement; a
-   * code of 1 bit stands for 1 if it is set, and else for −1.
+   * code u of 3, 2 or 1 bits stands for the odd number 2u + 1 − 2ᵇⁱᵗˢ, so that 1 bit is 1 if it is set, and else −1.
    *
    * @param codes U8, a row of ⌈columns · bits / 8⌉ bytes for each row
    * @param scales F32, a row of ⌈columns / group⌉ for each row, or 1 × 1 if {@code group} is 0
-   * @param bits 8, 4 or 1
+   * @param bits 8, 4, 3, 2 or 1
    * @param group how many neighbours within a row share a scale, a multiple of 8 or at least a whole row; 0 if all weights share one
    * @param shape the shape of the weight
    */

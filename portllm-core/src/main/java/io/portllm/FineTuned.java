@@ -8,10 +8,11 @@ public interface FineTuned {
   String name();
 
   /**
-   * What fine-tuning changed, as a patch. Reads headers, not weights.
+   * What fine-tuning changed, as a patch. Reads headers and vocabularies, not weights.
    *
    * @param base the model that was tuned; must stay open as long as the patch is used
    * @param options which mismatches are allowed
+   * @throws java.io.UncheckedIOException if a vocabulary could not be read
    * @throws IncompatibleModelException if this is no fine-tune of {@code base}
    */
   Patch changesFrom(ModelVersion base, MergeOptions options);

@@ -1,6 +1,7 @@
 package io.portllm;
 
 import io.portllm.internal.patch.Differences;
+import io.portllm.internal.patch.GrownModel;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -36,6 +37,15 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
   /** The files beside the weights, which a ported model keeps. */
   default List<SideFile> sideFiles() {
     return List.of();
+  }
+
+  /**
+   * Which token each row of the embedding and the head stands for; empty where it is not known. Read when it is first asked for.
+   *
+   * @throws IOException if the tokenizer could not be read, or is malformed
+   */
+  default Vocabulary vocabulary() throws IOException {
+    return Vocabulary.empty();
   }
 
   /**
@@ -86,6 +96,19 @@ public interface ModelVersion extends FineTuned, AutoCloseable {
    */
   default ModelVersion decoded() {
     return this;
+  }
+
+  /**
+   * This version with room for more tokens: in every embedding and head, tokens that it lacks have rows after its last token, and all rows
+   * of {@code tokens} are negative zeros, to which a change can be added without rounding. The tokenizer and the configuration say so.
+   *
+   * @param tokens the tokens, of which this version may have some
+   * @return a version usable as long as this one is open; closing it does not close this one
+   * @throws IncompatibleModelException if its tokenizer or configuration cannot be given more tokens, with the reason
+   * @throws IOException if the tokenizer or the configuration could not be read
+   */
+  default ModelVersion withTokens(List<AddedToken> tokens) throws IOException {
+    throw GrownModel.refusal(this, "there is no tokenizer.json that tokens could be added to");
   }
 
   /**

@@ -4,8 +4,12 @@ import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.internal.patch.Differences;
 import io.portllm.internal.patch.ExactResults;
 import io.portllm.internal.patch.Glob;
+import io.portllm.internal.patch.PatchTokens;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
+import io.portllm.portability.PortabilityCheck;
+import io.portllm.portability.PortabilityReport;
+import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -32,8 +36,9 @@ public final class Patch {
   private final ImmutableSortedMap<String, Delta> deltas;
   private final Optional<PatchBase> base;
   private final String recipe;
+  private final TokenRows tokens;
 
-  private Patch(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
+  private Patch(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe, TokenRows tokens) {
     this.deltas = ImmutableSortedMap.copyOf(deltas);
     long exact = deltas.values().stream().filter(Delta.Exact.class::isInstance).count();
     if (exact != 0 && exact != deltas.size()) {
@@ -42,11 +47,13 @@ public final class Patch {
     }
     this.base = base;
     this.recipe = Objects.requireNonNull(recipe, "recipe");
+    this.tokens = Objects.requireNonNull(tokens, "tokens");
   }
 
   /**
-   * What {@code fineTuned} changed in {@code base}: θᵢ − θ. Reads headers only.
+   * What {@code fineTuned} changed in {@code base}: θᵢ − θ. Reads headers and vocabularies only.
    *
+   * @throws java.io.UncheckedIOException if a vocabulary could not be read
    * @throws IncompatibleModelException if the two do not fit, with every mismatch
    */
   public static Patch from(FineTuned fineTuned, ModelVersion base) {
@@ -56,6 +63,7 @@ public final class Patch {
   /**
    * What {@code fineTuned} changed in {@code base}, with some mismatches allowed.
    *
+   * @throws java.io.UncheckedIOException if a vocabulary could not be read
    * @throws IncompatibleModelException if the two do not fit, with every mismatch
    */
   public static Patch from(FineTuned fineTuned, ModelVersion base, MergeOptions options) {
@@ -100,7 +108,12 @@ public final class Patch {
    * @throws IllegalArgumentException if some changes are exact and some are not
    */
   public static Patch of(Map<String, Delta> deltas, Optional<PatchBase> base, String recipe) {
-    return new Patch(deltas, base, recipe);
+    return new Patch(deltas, base, recipe, TokenRows.unknown());
+  }
+
+  /** This patch, with what the rows of its embedding and head changes stand for. */
+  public Patch withTokens(TokenRows rows) {
+    return new Patch(deltas, base, recipe, rows);
   }
 
   /** The changes by tensor name, sorted. */
@@ -116,6 +129,11 @@ public final class Patch {
   /** How the patch was made, such as {@code (my-clinic-8b - llama-3-8b) * 0.5}; free text. */
   public String recipe() {
     return recipe;
+  }
+
+  /** What the rows of its embedding and head changes stand for, where that is known; not of exact patches. */
+  public TokenRows tokens() {
+    return tokens;
   }
 
   /** Whether the patch changes bits, and so fits only the model that it was made on; a patch without changes fits any. */
@@ -134,11 +152,11 @@ public final class Patch {
     }
     Map<String, Delta> inverted = new TreeMap<>();
     deltas.forEach((name, delta) -> inverted.put(name, new Delta.Exact(((Delta.Exact) delta).change().inverse())));
-    return new Patch(inverted, base.map(known -> ExactResults.of(this, known)), "undo (" + recipe + ")");
+    return new Patch(inverted, base.map(known -> ExactResults.of(this, known)), "undo (" + recipe + ")", TokenRows.unknown());
   }
 
   /**
-   * This patch with every change multiplied by {@code scale}.
+   * This patch with every change multiplied by {@code scale}, the rows of added tokens too.
    *
    * @param scale any finite number
    * @throws IllegalStateException if the patch is exact or replaces weights, which cannot be scaled
@@ -152,7 +170,7 @@ public final class Patch {
     }
     Map<String, Delta> scaled = new TreeMap<>();
     deltas.forEach((name, delta) -> scaled.put(name, Terms.scale(name, delta, scale)));
-    return new Patch(scaled, base, "(" + recipe + ") * " + scale);
+    return new Patch(scaled, base, "(" + recipe + ") * " + scale, tokens);
   }
 
   /** This patch with every change of the opposite sign. */
@@ -165,7 +183,8 @@ public final class Patch {
    * were made on the same.
    *
    * @throws IllegalStateException if both change a tensor and one replaces it, or if one of the patches is exact
-   * @throws IllegalArgumentException if both change a tensor and its shapes differ
+   * @throws IllegalArgumentException if both change a tensor and its shapes differ, or both change embeddings or heads and the tokens that
+   *     their rows stand for are known and differ
    */
   public Patch plus(Patch other) {
     if (isExact() || other.isExact()) {
@@ -174,7 +193,7 @@ public final class Patch {
     }
     Map<String, Delta> sum = new TreeMap<>(deltas);
     other.deltas.forEach((name, delta) -> sum.merge(name, delta, (mine, theirs) -> Terms.add(name, mine, theirs)));
-    return new Patch(sum, commonBase(other), recipe + " + " + other.recipe);
+    return new Patch(sum, commonBase(other), recipe + " + " + other.recipe, PatchTokens.common(List.of(this, other)));
   }
 
   /**
@@ -198,11 +217,13 @@ public final class Patch {
   }
 
   /**
-   * {@code newBase} with this patch added: θ′ + Δθᵢ (PortLLM, equation 6). Reads headers only; values are computed as they are
-   * read.
+   * {@code newBase} with this patch added: θ′ + Δθᵢ (PortLLM, equation 6). Reads headers and the vocabulary only; values are computed as
+   * they are read. Rows of embedding and head are matched by the tokens that they stand for, where both {@link #tokens} and the new
+   * base's are known, and by index where not.
    *
    * @return a version with the names, types, shards and side files of {@code newBase}, usable as long as {@code newBase} and
    *     what the patch was made from are open. Closing it closes none of them
+   * @throws java.io.UncheckedIOException if the vocabulary could not be read
    * @throws IncompatibleModelException if the patch does not fit, with every mismatch
    */
   public ModelVersion applyTo(ModelVersion newBase) {
@@ -218,6 +239,42 @@ public final class Patch {
     return newBase.patched(this, options);
   }
 
+  /**
+   * Whether this patch will work on {@code newBase}, judged without data. Reads {@code newBase} and the patch once, and the model that the
+   * patch was made on if it is at hand; else what a patch file remembers of it.
+   *
+   * @return the verdict, with the figures behind it; a patch that does not fit is a verdict too
+   * @throws IOException if reading failed
+   * @see PortabilityCheck for threads, progress and merge options
+   */
+  public PortabilityReport checkAgainst(ModelVersion newBase) throws IOException {
+    return PortabilityCheck.defaults().check(this, newBase);
+  }
+
+  /**
+   * Whether this patch, made on {@code oldBase}, will work on {@code newBase}, judged without data.
+   *
+   * @throws IOException if reading failed
+   */
+  public PortabilityReport checkAgainst(ModelVersion newBase, ModelVersion oldBase) throws IOException {
+    return PortabilityCheck.defaults().withOldBase(oldBase).check(this, newBase);
+  }
+
+  /**
+   * How the tokens of {@code newBase} differ from those that the rows of this patch stand for: the removed ones have no row in
+   * {@code newBase}, tokens that fine-tuning added among them, and the added ones no change in this patch.
+   *
+   * @return nothing where rows are matched by index: where the tokens of either are not known, or no embedding or head is changed
+   * @throws java.io.UncheckedIOException if the vocabulary could not be read
+   */
+  public Optional<TokenReport> compareTokens(ModelVersion newBase) {
+    if (!tokens.areKnown() || !PatchTokens.changesRows(this)) {
+      return Optional.empty();
+    }
+    Vocabulary known = PatchTokens.of(newBase.decoded());
+    return known.isEmpty() ? Optional.empty() : Optional.of(TokenReport.between(tokens.tokens(), known));
+  }
+
   private Patch filter(Predicate<String> keep, String what) {
     Map<String, Delta> kept = new TreeMap<>();
     deltas.forEach((name, delta) -> {
@@ -225,7 +282,7 @@ public final class Patch {
         kept.put(name, delta);
       }
     });
-    return new Patch(kept, base, "(" + recipe + ")" + what);
+    return new Patch(kept, base, "(" + recipe + ")" + what, tokens);
   }
 
   private Optional<PatchBase> commonBase(Patch other) {

@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.text.Names;
+import io.portllm.portability.BaseSketch;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -18,7 +19,8 @@ import java.util.Set;
  * @param tying whether its embeddings were tied, and those of the fine-tuned model too
  * @param tensors all its tensors
  * @param digests the digest of each of its tensors, if they were computed
- * @param model the model itself, if it is at hand: its fingerprint is computed when the patch is saved
+ * @param model the model itself, if it is at hand: its fingerprint and its sketch are computed when the patch is saved
+ * @param sketch what a new base can be judged by without the model, if a patch file has it
  */
 public record PatchBase(
     String name,
@@ -26,7 +28,8 @@ public record PatchBase(
     Tying tying,
     List<TensorInfo> tensors,
     Map<String, String> digests,
-    Optional<ModelVersion> model) {
+    Optional<ModelVersion> model,
+    Optional<BaseSketch> sketch) {
   public PatchBase {
     Objects.requireNonNull(name, "name");
     Objects.requireNonNull(fingerprint, "fingerprint");
@@ -34,6 +37,18 @@ public record PatchBase(
     tensors = ImmutableList.copyOf(tensors);
     digests = ImmutableSortedMap.copyOf(digests);
     Objects.requireNonNull(model, "model");
+    Objects.requireNonNull(sketch, "sketch");
+  }
+
+  /** A base without a sketch. */
+  public PatchBase(
+      String name,
+      Optional<String> fingerprint,
+      Tying tying,
+      List<TensorInfo> tensors,
+      Map<String, String> digests,
+      Optional<ModelVersion> model) {
+    this(name, fingerprint, tying, tensors, digests, model, Optional.empty());
   }
 
   /** What the headers of {@code base} say; no fingerprint. */
@@ -54,6 +69,6 @@ public record PatchBase(
 
   /** This record with the fingerprint of the same model. */
   public PatchBase with(Fingerprint print) {
-    return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors(), model);
+    return new PatchBase(name, Optional.of(print.digest()), tying, tensors, print.tensors(), model, sketch);
   }
 }

@@ -2,13 +2,13 @@ package io.portllm.cli;
 
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
-import io.portllm.io.PeftAdapter;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -20,12 +20,12 @@ import picocli.CommandLine.Spec;
 /** {@code portllm apply}. */
 @Command(
     name = "apply",
-    description = "Puts a patch file or a PEFT adapter onto a new base.",
+    description = "Puts a patch file or an adapter onto a new base.",
     mixinStandardHelpOptions = true)
 final class ApplyCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
-  @Parameters(paramLabel = "P", description = "The patch file or adapter folder.")
+  @Parameters(paramLabel = "P", description = "The patch file, " + Adapter.FORMS + ".")
   private Path patch;
 
   @Option(names = "--to", required = true, paramLabel = "N", description = "The new base.")
@@ -41,35 +41,39 @@ final class ApplyCommand implements Callable<Integer> {
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private GgufOptions ggufOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
-    if (!Files.isDirectory(patch)) {
+    if (!Adapter.is(patch)) {
       if (base != null) {
-        throw new IllegalArgumentException("--base belongs to an adapter folder, but [" + patch + "] is a file");
+        throw new IllegalArgumentException("--base belongs to an adapter, but [" + patch + "] is a patch file");
       }
-      try (PatchFile file = PatchFile.open(patch)) {
-        return apply(file.patch());
+      try (PatchFile file = PatchFile.open(patch); ModelVersion newBase = Checkpoints.open(to)) {
+        return apply(file.patch(), newBase);
       }
     }
-    try (PeftAdapter adapter = PeftAdapter.open(patch)) {
+    try (Adapter adapter = Adapter.open(patch); ModelVersion newBase = Checkpoints.open(to)) {
       if (base == null) {
-        return apply(adapter.patch(common.mergeOptions()));
+        return apply(adapter.patch(Optional.of(newBase), common.mergeOptions()), newBase);
       }
       try (ModelVersion baseModel = Checkpoints.open(base)) {
-        return apply(Patch.from(adapter, baseModel, common.mergeOptions()));
+        return apply(Patch.from(adapter.fineTuned(), baseModel, common.mergeOptions()), newBase);
       }
     }
   }
 
-  private int apply(Patch opened) throws IOException {
+  private int apply(Patch opened, ModelVersion newBase) throws IOException {
     WriteReport report;
-    try (ModelVersion newBase = Checkpoints.open(to); ProgressLine progress = new ProgressLine("applying")) {
-      ModelVersion ported = patchOptions.on(opened).applyTo(newBase, common.mergeOptions());
+    Patch chosen = patchOptions.on(opened);
+    Optional<TokenReport> tokens = common.tokens(chosen, newBase);
+    ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+    ggufOptions.prove(newBase, common);
+    try (ProgressLine progress = new ProgressLine("applying")) {
       report = Checkpoints.write(ported, output, common.writeOptions(progress));
     }
-    Reports.print(spec.commandLine().getOut(), report, common.json);
+    Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
     return 0;
   }
 }

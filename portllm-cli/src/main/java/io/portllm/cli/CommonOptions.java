@@ -3,11 +3,15 @@ package io.portllm.cli;
 import io.portllm.Allow;
 import io.portllm.BasePolicy;
 import io.portllm.MergeOptions;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.extract.LowRankExtraction;
 import io.portllm.io.WriteOptions;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
@@ -24,12 +28,16 @@ final class CommonOptions {
   @Option(names = "--json", description = "Print the report as JSON.")
   boolean json;
 
+  @Option(names = "--no-record", description = "Write no portllm.json, the record that verify compares a model with.")
+  private boolean noRecord;
+
   @Option(
       names = "--allow",
       paramLabel = "MISMATCH",
       split = ",",
       converter = AllowConverter.class,
-      description = "Mismatches to let pass: missing-tensors, extra-tensors, other-shapes, other-vocabulary, other-dtypes, tied-embeddings, overflow.")
+      description = "Mismatches to let pass: missing-tensors, extra-tensors, other-shapes, other-vocabulary, added-tokens, rows-by-index, "
+          + "other-dtypes, tied-embeddings, overflow.")
   private List<Allow> allow = new ArrayList<>();
 
   @Option(
@@ -44,10 +52,18 @@ final class CommonOptions {
     return MergeOptions.defaults().allow(allow.toArray(Allow[]::new)).withBasePolicy(basePolicy);
   }
 
+  /** How the tokens of {@code newBase} differ from those of {@code patch}, if rows are matched by them. */
+  Optional<TokenReport> tokens(Patch patch, ModelVersion newBase) {
+    return allow.contains(Allow.ROWS_BY_INDEX) ? Optional.empty() : patch.compareTokens(newBase);
+  }
+
   WriteOptions writeOptions(ProgressLine progress) {
     WriteOptions options = WriteOptions.defaults().withProgress(progress).cancelledWhen(Interruption::isRequested);
     if (force) {
       options = options.overwriting();
+    }
+    if (!noRecord) {
+      options = options.recording();
     }
     return threads == null ? options : options.withThreads(threads);
   }

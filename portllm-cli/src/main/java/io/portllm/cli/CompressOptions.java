@@ -31,25 +31,34 @@ final class CompressOptions {
   @Option(
       names = "--bits",
       paramLabel = "N",
-      description = "Write changes in 8, 4 or 1 bits, with scales; with --density, those that are kept.")
+      description = "Write changes in 8, 4, 3, 2 or 1 bits, with scales; with --density, those that are kept.")
   private Integer bits;
+
+  @Option(
+      names = "--bands",
+      split = ",",
+      paramLabel = "N:BITS",
+      description = "Keep the N strongest singular directions of each matrix in so many bits, then the next, such as 2:8,32:3,64:2.")
+  private List<String> bands = new ArrayList<>();
 
   @Option(
       names = "--group",
       paramLabel = "G",
-      description = "With --bits: how many neighbours share a scale, a multiple of 8, or row or matrix. Default: 128; matrix for 1 bit.")
+      description =
+          "With --bits and --bands: how many neighbours share a scale, a multiple of 8, or row or matrix. Default: 128; matrix for 1 bit.")
   private String group;
 
   @Option(
       names = "--compress",
       paramLabel = "GLOB",
       arity = "1..*",
-      description = "Compress the tensors whose name matches. Default: all of two dimensions; with 1 bit, no embeddings and heads.")
+      description =
+          "Compress the tensors whose name matches. Default: all of two dimensions; with 1 bit and --bands, no embeddings and heads.")
   private List<String> compress = new ArrayList<>();
 
   /** Whether a smaller patch is asked for. */
   boolean areGiven() {
-    return density != null || bits != null;
+    return density != null || bits != null || !bands.isEmpty();
   }
 
   /** The patch made smaller, if that was asked for. */
@@ -71,13 +80,20 @@ final class CompressOptions {
     if (rescale && density == null) {
       throw new ParameterException(spec.commandLine(), "--rescale needs --density");
     }
-    if (!compress.isEmpty() && density == null && bits == null) {
-      throw new ParameterException(spec.commandLine(), "--compress needs --density or --bits");
+    if (!compress.isEmpty() && !areGiven()) {
+      throw new ParameterException(spec.commandLine(), "--compress needs --density, --bits or --bands");
     }
-    if (group != null && bits == null) {
-      throw new ParameterException(spec.commandLine(), "--group needs --bits");
+    if (group != null && bits == null && bands.isEmpty()) {
+      throw new ParameterException(spec.commandLine(), "--group needs --bits or --bands");
+    }
+    if (!bands.isEmpty() && (density != null || bits != null)) {
+      throw new ParameterException(spec.commandLine(), "--bands cannot be combined with --density or --bits");
     }
     try {
+      if (!bands.isEmpty()) {
+        List<Compression.Band> wanted = bands.stream().map(CompressOptions::band).toList();
+        return Optional.of(new Compression.Bands(wanted, groupOr(Compression.Bits.DEFAULT_GROUP)));
+      }
       Optional<Compression.Bits> few = Optional.ofNullable(bits).map(this::fewBits);
       return density == null ? few.map(Compression.class::cast) : Optional.of(new Compression.Density(density, rescale, few));
     } catch (IllegalArgumentException e) {
@@ -86,17 +102,28 @@ final class CompressOptions {
   }
 
   private Compression.Bits fewBits(int number) {
+    return new Compression.Bits(number, groupOr(Compression.Bits.of(number).group()));
+  }
+
+  private static Compression.Band band(String text) {
+    if (!text.matches("[1-9][0-9]{0,8}:[1-9]")) {
+      throw new IllegalArgumentException("a band must be N:BITS, such as 32:3, but was '" + text + "'");
+    }
+    return new Compression.Band(Integer.parseInt(text.substring(0, text.length() - 2)), text.charAt(text.length() - 1) - '0');
+  }
+
+  private long groupOr(long otherwise) {
     if (group == null) {
-      return Compression.Bits.of(number);
+      return otherwise;
     }
     return switch (group) {
-      case "row" -> new Compression.Bits(number, Compression.Bits.ROW);
-      case "matrix" -> new Compression.Bits(number, Compression.Bits.MATRIX);
+      case "row" -> Compression.Bits.ROW;
+      case "matrix" -> Compression.Bits.MATRIX;
       default -> {
         if (!group.matches("[1-9][0-9]{0,8}")) {
           throw new IllegalArgumentException("group must be a multiple of 8, row or matrix but was '" + group + "'");
         }
-        yield new Compression.Bits(number, Long.parseLong(group));
+        yield Long.parseLong(group);
       }
     };
   }

@@ -4,6 +4,7 @@ import io.portllm.Patch;
 import io.portllm.compress.Compressed;
 import io.portllm.extract.Extract;
 import io.portllm.io.PatchFile;
+import io.portllm.io.WriteOptions;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -34,6 +35,11 @@ final class DiffCommand implements Callable<Integer> {
           "Write every bit that changed: the patch then fits the base alone, makes the fine-tuned model bit for bit, and can be undone.")
   private boolean exact;
 
+  @Option(
+      names = "--no-sketches",
+      description = "Keep no sketches of the base: 4 to 8 KB less for each of its tensors, but 'check' then needs --base.")
+  private boolean noSketches;
+
   @Mixin private PatchOptions patchOptions;
   @Mixin private CompressOptions compressOptions;
   @Mixin private RankOptions rankOptions;
@@ -42,10 +48,10 @@ final class DiffCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (exact && compressOptions.areGiven()) {
-      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density or --bits");
+      throw new ParameterException(spec.commandLine(), "--exact cannot be combined with --density, --bits or --bands");
     }
     if (rankOptions.isGiven() && (exact || compressOptions.areGiven())) {
-      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density or --bits");
+      throw new ParameterException(spec.commandLine(), "--rank and --energy cannot be combined with --exact, --density, --bits or --bands");
     }
     return fineTuned.with(
         exact ? Patch::exact : Patch::from,
@@ -57,7 +63,8 @@ final class DiffCommand implements Callable<Integer> {
           Patch written = compressed.map(Compressed::patch).or(() -> extract.map(Extract::patch)).orElse(chosen);
           WriteReport report;
           try (ProgressLine progress = new ProgressLine("comparing")) {
-            report = PatchFile.write(written, output, common.writeOptions(progress));
+            WriteOptions options = common.writeOptions(progress);
+            report = PatchFile.write(written, output, noSketches ? options.withoutSketches() : options);
           }
           if (compressed.isPresent()) {
             Reports.print(spec.commandLine().getOut(), report, compressed.get(), common.json);

@@ -5,7 +5,6 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.io.Checkpoints;
-import io.portllm.io.PeftAdapter;
 import java.io.IOException;
 import java.nio.file.Path;
 import picocli.CommandLine.ArgGroup;
@@ -23,7 +22,7 @@ final class FineTunedOptions {
     @Option(names = "--fine-tuned", required = true, paramLabel = "FT", description = "The fine-tuned model.")
     private Path fineTuned;
 
-    @Option(names = "--adapter", required = true, paramLabel = "DIR", description = "The PEFT adapter folder, instead of a fine-tuned model.")
+    @Option(names = "--adapter", required = true, paramLabel = "A", description = "The " + Adapter.FORMS + ", instead of a fine-tuned model.")
     private Path adapter;
   }
 
@@ -46,8 +45,8 @@ final class FineTunedOptions {
   int with(PatchMaker maker, MergeOptions options, PatchUser user) throws IOException {
     try (ModelVersion baseModel = Checkpoints.open(base)) {
       if (form.adapter != null) {
-        try (PeftAdapter adapter = PeftAdapter.open(form.adapter)) {
-          return user.use(maker.make(adapter, baseModel, options));
+        try (Adapter adapter = Adapter.open(form.adapter)) {
+          return user.use(maker.make(adapter.fineTuned(), baseModel, options));
         }
       }
       try (ModelVersion fineTuned = Checkpoints.open(form.fineTuned)) {

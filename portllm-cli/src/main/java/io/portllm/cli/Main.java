@@ -3,6 +3,7 @@ package io.portllm.cli;
 import io.portllm.IncompatibleModelException;
 import io.portllm.cli.demo.DemoCommand;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
@@ -21,7 +22,10 @@ import picocli.CommandLine.Command;
       UndoCommand.class,
       MergeCommand.class,
       ExportCommand.class,
+      CheckCommand.class,
       InfoCommand.class,
+      TokensCommand.class,
+      VerifyCommand.class,
       DemoCommand.class
     },
     synopsisSubcommandLabel = "COMMAND",
@@ -54,6 +58,9 @@ public final class Main {
 
   /** What went wrong, in one line. */
   private static String oneLine(Exception failure) {
+    if (failure instanceof UncheckedIOException e) {
+      return oneLine(e.getCause());
+    }
     String message = failure.getMessage();
     if (failure instanceof NoSuchFileException e && e.getReason() == null) {
       message = "[" + e.getFile() + "] does not exist";

@@ -1,6 +1,7 @@
 package io.portllm.cli;
 
 import io.portllm.Patch;
+import io.portllm.extract.Extract;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteReport;
 import io.portllm.merge.Combination;
@@ -14,6 +15,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -105,6 +107,11 @@ final class MergeCommand implements Callable<Integer> {
       description = "ties: take the share of each tensor by itself, as mergekit does, and not of the whole patch.")
   private boolean perTensor;
 
+  @Option(
+      names = "--by-count",
+      description = "ties: elect signs without weights and divide by the number of patches that agree, as PEFT does.")
+  private boolean byCount;
+
   @Option(names = "--by-row", description = "slerp, model-stock: take the angle in each row and not over the tensor.")
   private boolean byRow;
 
@@ -114,6 +121,7 @@ final class MergeCommand implements Callable<Integer> {
   @Option(names = "--report", description = "Print how much the patches contradict each other, tensor by tensor.")
   private boolean report;
 
+  @Mixin private RankOptions rankOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -126,6 +134,9 @@ final class MergeCommand implements Callable<Integer> {
     }
     if (output == null && method != null) {
       throw new IllegalArgumentException("there must be -o for --method " + method.optionName());
+    }
+    if (output == null && rankOptions.isGiven()) {
+      throw new IllegalArgumentException("there must be -o for --rank and --energy");
     }
     try (OpenPatches opened = OpenPatches.open(patches)) {
       if (report) {
@@ -140,11 +151,12 @@ final class MergeCommand implements Callable<Integer> {
 
   private void write(List<Patch> opened) throws IOException {
     Patch merged = Merging.merge(opened, weights.isEmpty() ? Collections.nCopies(opened.size(), 1.0) : weights, mergeMethod());
+    Optional<Extract> extract = rankOptions.extract(merged, common);
     WriteReport written;
     try (ProgressLine progress = new ProgressLine("merging")) {
-      written = PatchFile.write(merged, output, common.writeOptions(progress));
+      written = PatchFile.write(extract.map(Extract::patch).orElse(merged), output, common.writeOptions(progress));
     }
-    Reports.print(spec.commandLine().getOut(), written, common.json);
+    Reports.print(spec.commandLine().getOut(), written, extract, common.json);
   }
 
   private MergeMethod mergeMethod() {
@@ -155,12 +167,15 @@ final class MergeCommand implements Callable<Integer> {
     allowOnly(method == Method.DELLA, "--window", window);
     allowOnly(method == Method.BREADCRUMBS, "--gamma", gamma);
     allowOnly(method == Method.TIES, "--per-tensor", perTensor ? true : null);
+    allowOnly(method == Method.TIES, "--by-count", byCount ? true : null);
     allowOnly(method == Method.SLERP || method == Method.MODEL_STOCK, "--by-row", byRow ? true : null);
     return switch (method) {
       case SUM -> new MergeMethod.Sum();
       case LINEAR -> new MergeMethod.Linear();
       case TIES -> new MergeMethod.Ties(
-          required("--density", density), perTensor ? MergeMethod.Scope.TENSOR : MergeMethod.Scope.PATCH, Combination.ELECTED_MEAN);
+          required("--density", density),
+          perTensor ? MergeMethod.Scope.TENSOR : MergeMethod.Scope.PATCH,
+          byCount ? Combination.COUNTED_MEAN : Combination.ELECTED_MEAN);
       case DARE -> new MergeMethod.Dare(required("--density", density), required("--seed", seed));
       case DARE_TIES -> new MergeMethod.Dare(required("--density", density), required("--seed", seed), Combination.ELECTED_SUM);
       case DELLA -> new MergeMethod.Della(

@@ -1,6 +1,8 @@
 package io.portllm.cli;
 
 import io.portllm.Delta;
+import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.Stacks;
 import java.util.stream.Collectors;
 
 /** Names from files and kinds of changes, made for the terminal. */
@@ -16,7 +18,7 @@ final class Names {
   /** The kind of a change, such as {@code low rank 8}. */
   static String kind(Delta delta) {
     if (delta instanceof Delta.LowRank product) {
-      return "low rank " + product.rank();
+      return "low rank " + product.rank() + QuantisedFactor.storedRight(product.a()).map(few -> " in " + kind(few)).orElse("");
     } else if (delta instanceof Delta.Dense || delta instanceof Delta.Difference) {
       return "dense";
     } else if (delta instanceof Delta.Rows rows) {
@@ -31,7 +33,7 @@ final class Names {
       String values = sparse.values() instanceof Delta.Quantised few ? " in " + kind(few) : "";
       return sparse.values().shape().elements() + " weights" + values;
     } else if (delta instanceof Delta.Computed) {
-      return "computed";
+      return Stacks.stack(delta).map(stack -> Stacks.count(stack.shape()) + " products").orElse("computed");
     } else if (delta instanceof Delta.Exact) {
       return "exact";
     } else if (delta instanceof Delta.Unchanged) {

@@ -32,6 +32,10 @@ final class OpenPatches implements AutoCloseable {
   }
 
   private void add(Path path) throws IOException {
+    if (Adapter.isGguf(path)) {
+      throw new IllegalArgumentException(
+          "[" + path + "] is a GGUF adapter, which needs its base: make a patch file of it with diff --adapter");
+    }
     if (Files.isDirectory(path)) {
       PeftAdapter adapter = PeftAdapter.open(path);
       files.add(adapter::close);

@@ -1,10 +1,13 @@
 package io.portllm.cli;
 
 import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.TokenReport;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -28,6 +31,7 @@ final class PortCommand implements Callable<Integer> {
   private Path output;
 
   @Mixin private PatchOptions patchOptions;
+  @Mixin private GgufOptions ggufOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -36,11 +40,17 @@ final class PortCommand implements Callable<Integer> {
         common.mergeOptions(),
         patch -> {
           WriteReport report;
-          try (ModelVersion newBase = Checkpoints.open(onto); ProgressLine progress = new ProgressLine("porting")) {
-            ModelVersion ported = patchOptions.on(patch).applyTo(newBase, common.mergeOptions());
-            report = Checkpoints.write(ported, output, common.writeOptions(progress));
+          Optional<TokenReport> tokens;
+          try (ModelVersion newBase = Checkpoints.open(onto)) {
+            Patch chosen = patchOptions.on(patch);
+            tokens = common.tokens(chosen, newBase);
+            ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+            ggufOptions.prove(newBase, common);
+            try (ProgressLine progress = new ProgressLine("porting")) {
+              report = Checkpoints.write(ported, output, common.writeOptions(progress));
+            }
           }
-          Reports.print(spec.commandLine().getOut(), report, common.json);
+          Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);
           return 0;
         });
   }

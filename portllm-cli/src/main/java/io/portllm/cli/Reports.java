@@ -6,13 +6,16 @@ import io.portllm.Delta;
 import io.portllm.Patch;
 import io.portllm.Rounding;
 import io.portllm.TensorInfo;
+import io.portllm.TokenReport;
 import io.portllm.compress.Compressed;
 import io.portllm.extract.Extract;
 import io.portllm.extract.TensorExtract;
 import io.portllm.extract.TensorExtract.Form;
+import io.portllm.io.Requantisation;
 import io.portllm.io.WriteReport;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.IntSummaryStatistics;
 import java.util.Locale;
@@ -26,6 +29,45 @@ final class Reports {
 
   static void print(PrintWriter out, WriteReport report, boolean json) throws IOException {
     print(out, report, Optional.empty(), json);
+  }
+
+  /** What was written of a port, and which rows had no match. */
+  static void printPort(PrintWriter out, WriteReport report, Optional<TokenReport> tokens, boolean json) throws IOException {
+    if (json) {
+      ObjectNode root = toJson(report);
+      tokens.ifPresent(found -> put(root.putObject("tokens"), found));
+      out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
+      out.flush();
+      return;
+    }
+    tokens.filter(found -> !found.isSame()).ifPresent(found -> print(out, found, "the patch", "the new base"));
+    print(out, report, false);
+  }
+
+  /** How two vocabularies differ. */
+  static void print(PrintWriter out, TokenReport tokens, String first, String second) {
+    out.printf(Locale.ROOT, "rows by token: %,d in common, %s in another row%n", tokens.common(), list(tokens.moved()));
+    out.printf(Locale.ROOT, "  only in %s: %s%n", first, list(tokens.removed()));
+    out.printf(Locale.ROOT, "  only in %s: %s%n", second, list(tokens.added()));
+    out.flush();
+  }
+
+  private static String list(TokenReport.Tokens tokens) {
+    String names = tokens.first().stream().map(Names::plain).collect(Collectors.joining(" "));
+    String rest = tokens.count() > tokens.first().size() ? " ..." : "";
+    return String.format(Locale.ROOT, "%,d", tokens.count()) + (names.isEmpty() ? "" : " (" + names + rest + ")");
+  }
+
+  static void put(ObjectNode node, TokenReport tokens) {
+    node.put("common", tokens.common());
+    put(node.putObject("moved"), tokens.moved());
+    put(node.putObject("removed"), tokens.removed());
+    put(node.putObject("added"), tokens.added());
+  }
+
+  private static void put(ObjectNode node, TokenReport.Tokens tokens) {
+    node.put("count", tokens.count());
+    tokens.first().forEach(node.putArray("first")::add);
   }
 
   static void print(PrintWriter out, WriteReport report, Optional<Extract> extract, boolean json) throws IOException {
@@ -53,8 +95,26 @@ final class Reports {
             total.touched() == 0 ? 0 : 100.0 * total.vanished() / total.touched(),
             total.overflowed() == 0 ? "" : String.format(Locale.ROOT, "; %,d overflowed", total.overflowed()));
       }
+      report.requantisation().entrySet().stream()
+          .min(Comparator.comparingDouble(entry -> entry.getValue().kept()))
+          .ifPresent(least -> print(out, report, least));
     }
     out.flush();
+  }
+
+  /** What quantising again did to the change. */
+  private static void print(PrintWriter out, WriteReport report, Map.Entry<String, Requantisation> least) {
+    Requantisation total = report.totalRequantisation();
+    out.printf(
+        Locale.ROOT,
+        "%d tensors quantised again, %,d of %,d blocks: %.1f %% of the change kept, error %.3g of the change; least kept: %s, %.1f %%%n",
+        report.requantisation().size(),
+        total.changedBlocks(),
+        total.blocks(),
+        100 * total.kept(),
+        total.relativeError(),
+        Names.plain(least.getKey()),
+        100 * least.getValue().kept());
   }
 
   /** What was written of a compressed patch, and what it lost. */
@@ -138,6 +198,11 @@ final class Reports {
     put(root.putObject("rounding"), report.total());
     ObjectNode changed = root.putObject("changed");
     report.rounding().forEach((name, rounding) -> put(changed.putObject(name), rounding));
+    if (!report.requantisation().isEmpty()) {
+      put(root.putObject("requantisation"), report.totalRequantisation());
+      ObjectNode requantised = root.putObject("requantised");
+      report.requantisation().forEach((name, requantisation) -> put(requantised.putObject(name), requantisation));
+    }
     return root;
   }
 
@@ -146,6 +211,14 @@ final class Reports {
     node.put("vanished", rounding.vanished());
     node.put("overflowed", rounding.overflowed());
     node.put("nonFinite", rounding.nonFinite());
+  }
+
+  private static void put(ObjectNode node, Requantisation requantisation) {
+    node.put("changeNorm", requantisation.changeNorm());
+    node.put("errorNorm", requantisation.errorNorm());
+    node.put("kept", requantisation.kept());
+    node.put("changedBlocks", requantisation.changedBlocks());
+    node.put("blocks", requantisation.blocks());
   }
 
   /** A number of bytes in words, such as {@code 2.2 GB}. */

@@ -327,7 +327,7 @@ class CommandTest {
   @Test
   void compressedPatchesStateSizeRatioAndError() throws IOException {
     Path patch = folder.resolve("climbs.patch.safetensors");
-    Result four = compressed(patch, "--bits", 4);
+    Result four = compressed(patch, "--bits", 4, "--no-sketches");
     assertEquals(0, four.exitCode(), four.err());
     assertEquals(
         "1/3.7 of the 1.6 MB of the tensors it changes; relative error 0.07160, 9 of 39 changes kept whole",
@@ -361,7 +361,7 @@ class CommandTest {
     Path patch = folder.resolve("climbs.patch.safetensors");
     for (List<Object> options :
         List.<List<Object>>of(
-            List.of("--bits", 3),
+            List.of("--bits", 5),
             List.of("--density", 0),
             List.of("--density", 1.5),
             List.of("--rescale"),
@@ -388,23 +388,19 @@ class CommandTest {
     assertEquals(0, run(with(port, "-o", folder.resolve("anew"), "--base-dependent", "evaluate")).exitCode());
     assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch).exitCode());
     assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("saved")).exitCode());
+    Path anew = folder.resolve("anew.patch.safetensors");
+    assertEquals(0, run("diff", "--adapter", adapter, "--base", model("v1"), "-o", anew, "--base-dependent", "evaluate").exitCode());
+    assertEquals(0, run("apply", anew, "--to", model("v2"), "-o", folder.resolve("anew-saved")).exitCode());
 
     assertArrayEquals(weights("frozen"), weights("named"));
     assertArrayEquals(weights("frozen"), weights("saved"));
+    assertArrayEquals(weights("anew"), weights("anew-saved"));
     assertFalse(Arrays.equals(weights("frozen"), weights("anew")));
   }
 
   @Test
   void policyThatCannotBeFollowedIsRefusedInOneLineThatNamesTheOption() throws IOException {
     Path adapter = scalingAdapter();
-    Path patch = folder.resolve("scaled.patch.safetensors");
-
-    Result saved = run("diff", "--adapter", adapter, "--base", model("v1"), "-o", patch, "--base-dependent", "evaluate");
-    assertEquals(1, saved.exitCode());
-    assertOneLine(saved.err());
-    assertTrue(saved.err().contains("--base-dependent freeze"), saved.err());
-    assertFalse(Files.exists(patch));
-
     Result baseless = run("apply", adapter, "--to", model("v2"), "-o", folder.resolve("out"));
     assertEquals(1, baseless.exitCode());
     assertOneLine(baseless.err());
@@ -438,7 +434,7 @@ class CommandTest {
   void aLowRankPatchIsSmallerAndItsErrorIsReported() throws IOException {
     Path full = folder.resolve("full.patch.safetensors");
     Path small = folder.resolve("small.patch.safetensors");
-    List<Object> diff = List.of("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o");
+    List<Object> diff = List.of("diff", "--no-sketches", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o");
     run(Stream.concat(diff.stream(), Stream.of(full)).toArray());
     Result text = run(Stream.concat(diff.stream(), Stream.of(small, "--rank", 8)).toArray());
     assertEquals(0, text.exitCode(), text.err());
@@ -484,6 +480,34 @@ class CommandTest {
   }
 
   @Test
+  void aPatchInBandsSaysItsErrorAndApplies() throws IOException {
+    Path patch = folder.resolve("bands.patch.safetensors");
+    Result diff =
+        run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", "2:8,16:3,64:2", "--json");
+    assertEquals(0, diff.exitCode(), diff.err());
+    double error = new ObjectMapper().readTree(diff.out()).get("relativeError").asDouble();
+    assertTrue(error > 0.1 && error < 0.2, "error " + error);
+    Result info = run("info", patch);
+    assertTrue(info.out().contains("low rank 2 in 8 bits * 1.0 + low rank 16 in 3 bits * 1.0 + low rank 64 in 2 bits * 1.0"), info.out());
+    assertEquals(0, run("apply", patch, "--to", model("v2"), "-o", folder.resolve("out")).exitCode());
+    for (String wrong : List.of("2", "0:8", "2:8:1", "2:5", "x:8")) {
+      Result refused = run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", wrong);
+      assertEquals(2, refused.exitCode(), wrong);
+    }
+    Result both = run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--bands", "2:8", "--bits", "4");
+    assertTrue(both.err().contains("--bands cannot be combined with --density or --bits"), both.err());
+  }
+
+  @Test
+  void anAdapterIsExportedAtALesserRankWithTheErrorStated() throws IOException {
+    Path adapter = folder.resolve("adapter");
+    Result export = run("export", model("climbs-lora"), "--format", "peft", "-o", adapter, "--rank", "2", "--json");
+    assertEquals(0, export.exitCode(), export.err());
+    assertTrue(new ObjectMapper().readTree(export.out()).get("lowRank").get("relativeError").asDouble() > 0.01);
+    assertEquals(2, new ObjectMapper().readTree(adapter.resolve("adapter_config.json").toFile()).get("r").asInt());
+  }
+
+  @Test
   void aPatchThatNeedsItsBaseIsExportedOnlyWithIt() throws IOException {
     Path patch = folder.resolve("climbs.patch.safetensors");
     run("diff", "--fine-tuned", model("climbs-full"), "--base", model("v1"), "-o", patch, "--rank", 4);
@@ -494,5 +518,36 @@ class CommandTest {
     assertFalse(Files.exists(folder.resolve("adapter")));
     assertEquals(0, run("export", patch, "--format", "peft", "-o", folder.resolve("adapter"), "--base", model("v1")).exitCode());
     assertEquals(2, run("export", patch, "--format", "gguf", "-o", folder.resolve("adapter")).exitCode());
+  }
+
+  @Test
+  void verifySaysWhatWasAltered() throws IOException {
+    assertEquals(0, port("ported").exitCode());
+    Result intact = run("verify", folder.resolve("ported"));
+    assertEquals(0, intact.exitCode(), intact.err());
+    assertTrue(intact.out().startsWith(folder.resolve("ported") + " is as it was written, fingerprint "), intact.out());
+
+    byte[] bytes = weights("ported");
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(folder.resolve("ported/model.safetensors"), bytes);
+    Result altered = run("verify", folder.resolve("ported"));
+    assertEquals(3, altered.exitCode());
+    assertEquals(3, altered.out().lines().count(), altered.out());
+    assertTrue(altered.out().contains("  tensor '"), altered.out());
+    JsonNode json = new ObjectMapper().readTree(run("verify", folder.resolve("ported"), "--json").out());
+    assertFalse(json.get("holds").asBoolean());
+    assertEquals("v2", json.at("/record/onto/name").asText());
+    assertEquals(2, json.get("differences").size());
+  }
+
+  @Test
+  void withoutARecordNothingCanBeVerified() throws IOException {
+    assertEquals(0, port("ported", "--no-record").exitCode());
+    assertFalse(Files.exists(folder.resolve("ported/portllm.json")));
+    Result result = run("verify", folder.resolve("ported"));
+    assertEquals(1, result.exitCode());
+    assertOneLine(result.err());
+    assertTrue(result.err().contains("there is no record to compare with"), result.err());
+    assertEquals(1, run("verify", folder.resolve("nothing")).exitCode());
   }
 }

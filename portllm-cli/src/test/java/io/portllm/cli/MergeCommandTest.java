@@ -66,7 +66,8 @@ class MergeCommandTest {
   @ParameterizedTest
   @ValueSource(strings = {
     "sum", "linear", "slerp", "slerp --by-row", "model-stock", "model-stock --by-row",
-    "ties --density 0.2", "ties --density 0.2 --per-tensor",
+    "ties --density 0.2", "ties --density 0.2 --per-tensor", "ties --density 0.2 --per-tensor --by-count",
+    "dare --density 0.5 --seed 1 --rank 4",
     "dare --density 0.5 --seed 1", "dare-ties --density 0.5 --seed 1", "della --density 0.5 --seed 1 --window 0.2",
     "breadcrumbs --density 0.9 --gamma 0.05", "sce --density 0.5"
   })
@@ -96,6 +97,26 @@ class MergeCommandTest {
     assertEquals(0, run("merge", model("climbs-lora"), lora, "--method", "sum", "--weights", "0.5,0.25", "-o", output).exitCode());
     JsonNode info = new ObjectMapper().readTree(run("info", output, "--json").out());
     assertEquals("low rank 8 * 0.5 + low rank 8 * 0.25", info.get("changes").get(0).get("change").asText());
+  }
+
+  @Test
+  void aStackOfAdaptersIsRecompressedAndTheErrorStated() throws IOException {
+    Path output = folder.resolve("sum.safetensors");
+    Object[] sum = {"merge", model("climbs-lora"), lora, "--method", "sum", "--weights", "0.5,0.25", "-o", output, "--json", "--force"};
+    Result ranked = run(Stream.concat(Arrays.stream(sum), Stream.of("--rank", 3)).toArray());
+    assertEquals(0, ranked.exitCode(), ranked.err());
+    JsonNode lowRank = new ObjectMapper().readTree(ranked.out()).get("lowRank");
+    assertEquals(3, lowRank.get("tensors").get("model.layers.0.self_attn.q_proj.weight").get("rank").asInt());
+    assertTrue(lowRank.get("relativeError").asDouble() > 1e-3);
+    JsonNode info = new ObjectMapper().readTree(run("info", output, "--json").out());
+    assertEquals("low rank 3", info.get("changes").get(0).get("change").asText());
+    // Both patches are the same adapter, so that its rank is enough for the sum.
+    Result whole = run(Stream.concat(Arrays.stream(sum), Stream.of("--energy", 1)).toArray());
+    assertEquals(0, whole.exitCode(), whole.err());
+    lowRank = new ObjectMapper().readTree(whole.out()).get("lowRank");
+    assertEquals(8, lowRank.get("tensors").get("model.layers.0.self_attn.q_proj.weight").get("rank").asInt());
+    assertTrue(lowRank.get("relativeError").asDouble() < 1e-6);
+    assertUsage("there must be -o for --rank and --energy", run("merge", lora, full, "--report", "--rank", 3));
   }
 
   @Test

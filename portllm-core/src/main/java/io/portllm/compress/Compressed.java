@@ -10,7 +10,7 @@ import java.util.Set;
 /**
  * A compressed patch and what it lost.
  *
- * @param patch the patch; its codes are computed each time they are read, so what it was made of must stay open
+ * @param patch the patch; its codes, but for those of bands, are computed each time they are read, so what it was made of must stay open
  * @param losses what each changed tensor lost, those kept whole included; replaced tensors are not in it
  * @param whole the tensors whose changes were kept as they were
  */

@@ -34,8 +34,8 @@ public final class Compressor {
 
   /**
    * Compresses the changes of tensors of two and more dimensions in this way, on the calling thread, and keeps others whole: norms and
-   * biases are small and sensitive. With 1 bit it keeps embeddings and heads whole too, as BitDelta does, and in any case changes that
-   * are stored in less than their tensor's size already: low rank, rows, quantised and sparse.
+   * biases are small and sensitive. With 1 bit and in bands it keeps embeddings and heads whole too, as BitDelta does, and in any case
+   * changes that are stored in less than their tensor's size already: low rank, rows, quantised and sparse.
    */
   public static Compressor of(Compression compression) {
     return new Compressor(compression, ImmutableList.of(), Runnable::run, ProgressListener.NONE);
@@ -72,7 +72,8 @@ public final class Compressor {
 
   /**
    * Compresses a patch. Reads all its changes a few times, in parts: memory does not grow with the model, but for 16 bytes for each
-   * 32,768 weights where density is limited. Changes of zero are left out; replacements stay as they are.
+   * 32,768 weights where density is limited, and for the codes of bands, which are held, beside what {@link
+   * io.portllm.extract.LowRankExtraction} needs of their number. Changes of zero are left out; replacements stay as they are.
    *
    * @return the patch, and the exact error of each tensor
    * @throws IncompatibleModelException if changes are infinite or NaN, with their number in every tensor

@@ -13,10 +13,13 @@ import io.portllm.Tying;
 import io.portllm.extract.TensorExtract.Form;
 import io.portllm.internal.extract.Approximation;
 import io.portllm.internal.extract.Matrix;
+import io.portllm.internal.extract.StackedProduct;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.GatheredRows;
 import io.portllm.internal.patch.OneTensor;
 import io.portllm.internal.patch.RowEvaluator;
+import io.portllm.internal.patch.StackedFactors;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.run.Parallel;
 import io.portllm.internal.run.Progress;
@@ -30,6 +33,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BooleanSupplier;
 
@@ -42,13 +46,20 @@ import java.util.function.BooleanSupplier;
  * System.out.println(extract.relativeError());
  * }
  *
- * <p>Factors get every matrix, and every convolution's weight seen as out × rest. Kept as they are: embeddings and heads, of which only the
- * changed rows are kept where these are a quarter at most; vectors; parameters of three and more dimensions that are no convolution, such
- * as stacked experts; replaced weights; and changes that are factors of no greater rank already. A tensor that did not change is left out.
+ * <p>Factors get every matrix, every convolution's weight seen as out × rest, and each matrix of a stack for itself, such as fused
+ * experts: a parameter of three and more dimensions that is not called weight or whose name speaks of experts. A rule of energy that would
+ * keep one matrix of a stack whole keeps all of it. Kept as they are: embeddings and heads, of which only the changed rows are kept where
+ * these are a quarter at most; vectors; replaced weights; and changes that are factors of no greater rank already. A tensor that did not
+ * change is left out.
  *
- * <p>The change of a tensor is read about six times, a few rows at a time, and never held whole; each working thread needs
- * 8 · (3 · columns + 2 · rows) · 1.5 · rank bytes, and a rule of energy several times that where it finds a great rank. Results are the same
- * bits for any number of threads.
+ * <p>A change that is a sum of low-rank products, such as adapters that were merged by {@link io.portllm.merge.MergeMethod.Sum}, is
+ * recompressed: QR decompositions of the stacked factors (FLoRA, arXiv 2409.05976) and the singular values of the small matrix between
+ * them give the best factors of the lesser rank, in float64 and without the product ever being formed. Embeddings and heads that have
+ * factors take part. What counts as the change then is the product of the factors as stored, not rounded to float32.
+ *
+ * <p>Any other change of a tensor is read about six times, a few rows at a time, and never held whole; each working thread needs
+ * 8 · (3 · columns + 2 · rows) · 1.5 · rank bytes, and a rule of energy several times that where it finds a great rank. For products, it is
+ * 40 · (rows + columns) bytes for each of the stacked ranks, at most. Results are the same bits for any number of threads.
  *
  * <p>Immutable, and safe for use by many threads.
  */
@@ -139,7 +150,8 @@ public final class LowRankExtraction {
           results.get(name).delta().ifPresent(delta -> deltas.put(name, delta));
           tensors.add(results.get(name).report());
         });
-    return new Extract(Patch.of(deltas, patch.base(), "(" + patch.recipe() + ") " + rule), tensors.build());
+    Patch extracted = Patch.of(deltas, patch.base(), "(" + patch.recipe() + ") " + rule).withTokens(patch.tokens());
+    return new Extract(extracted, tensors.build());
   }
 
   private static void requireEvaluable(String name, Delta delta) {
@@ -190,44 +202,117 @@ public final class LowRankExtraction {
       if (!delta.isAdditive()) {
         return result(delta, Form.WHOLE, 0, elements(delta), 0, 0);
       }
+      if (cancelled.getAsBoolean()) {
+        throw new CancellationException("cancelled");
+      }
+      Optional<StackedProduct> product = StackedProduct.of(delta);
+      if (product.isPresent()) {
+        return recompress(product.get(), delta.shape(), true);
+      }
+      if (Stacks.isStack(name, delta.shape()) && delta.shape().elements() > 0) {
+        return stack(delta.shape());
+      }
       RowEvaluator rows = new RowEvaluator(delta);
       if (!isMatrix(rows.shape()) || rows.shape().elements() == 0) {
         return keep(rows);
       }
-      int rank = rankOfFactors();
-      if (rank > 0 && rule.energy().isEmpty() && rank <= rule.most()) {
-        long stored = rank * (rows.shape().rows() + rows.shape().columns());
-        return result(delta, Form.FACTORS, rank, stored, Math.sqrt(scan(rows, new ArrayList<>())), 0);
-      }
       return reduce(new Matrix(rows, cancelled), rows.shape());
     }
 
-    /** A matrix, or the weight of a convolution: more dimensions without that name are many matrices. */
-    private boolean isMatrix(Shape shape) {
-      return !Embeddings.isVocabulary(name) && (shape.rank() == 2 || shape.rank() > 2 && name.endsWith(".weight"));
+    /** Each matrix of a stack for itself; all of them or none get factors. */
+    private Result stack(Shape shape) throws IOException {
+      Optional<List<Delta>> products = Stacks.products(delta);
+      Shape matrix = Stacks.matrix(shape);
+      List<Delta.LowRank> factors = new ArrayList<>();
+      double norms = 0;
+      double errors = 0;
+      long stored = 0;
+      boolean fits = true;
+      for (int i = 0; i < Stacks.count(shape); i++) {
+        Optional<StackedProduct> product = products.isPresent() ? StackedProduct.of(products.get().get(i)) : Optional.empty();
+        Result found =
+            product.isPresent()
+                ? new Worker(name, products.get().get(i), mayHaveRows).recompress(product.get(), matrix, false)
+                : reduce(new Matrix(RowEvaluator.ofMatrix(delta, i), cancelled), matrix);
+        norms += found.report().norm() * found.report().norm();
+        errors += found.report().error() * found.report().error();
+        stored += found.report().stored();
+        Optional<Delta.LowRank> one = found.delta().isEmpty() ? Optional.of(nothing(matrix)) : oneProduct(found.delta().get());
+        fits &= one.isPresent();
+        one.ifPresent(factors::add);
+      }
+      if (nonFinite > 0 || norms == 0) {
+        return unchanged();
+      }
+      if (!fits) {
+        return result(delta, Form.WHOLE, 0, shape.elements(), Math.sqrt(norms), 0);
+      }
+      int rank = factors.stream().mapToInt(Delta.LowRank::rank).max().orElse(0);
+      Delta stacked = new Delta.Computed(new StackedFactors(shape, factors), Optional.empty());
+      return result(stacked, Form.FACTORS, rank, stored, Math.sqrt(norms), Math.sqrt(errors));
     }
 
-    /** The rank of the change if it is factors already, else 0. */
-    private int rankOfFactors() {
-      int rank = 0;
-      for (Delta.Term term : Terms.of(delta)) {
-        if (!(term.delta() instanceof Delta.LowRank product)) {
-          return 0;
-        }
-        rank += product.rank();
+    /** A change as a single product with a factor of 1, if it is one or a sum of one. */
+    private Optional<Delta.LowRank> oneProduct(Delta change) {
+      List<Delta.Term> terms = Terms.of(change);
+      if (terms.size() > 1 || !(terms.get(0).delta() instanceof Delta.LowRank product)) {
+        return Optional.empty();
       }
-      return rank;
+      double scale = terms.get(0).factor() * product.scale();
+      return Optional.of(new Delta.LowRank(product.b(), product.a(), scale, product.transposed(), product.shape()));
+    }
+
+    private Delta.LowRank nothing(Shape matrix) {
+      return new Delta.LowRank(
+          OneTensor.of(name + ".lora_B", Shape.of(matrix.rows(), 0), new float[0]),
+          OneTensor.of(name + ".lora_A", Shape.of(0, matrix.columns()), new float[0]),
+          1,
+          false,
+          matrix);
+    }
+
+    /**
+     * Factors in place of a sum of products.
+     *
+     * @param maySum whether several products may stay that many, if the rule leaves nothing out
+     */
+    private Result recompress(StackedProduct product, Shape shape, boolean maySum) {
+      boolean mayStay = maySum || Terms.of(delta).size() == 1;
+      if (mayStay && rule.energy().isEmpty() && product.rank() <= rule.most()) {
+        return asTheyAre(product, shape, product.norm());
+      }
+      Approximation found = product.approximate(rule);
+      if (found.norm() == 0) {
+        return unchanged();
+      }
+      if (mayStay && found.rank() >= product.rank()) {
+        return asTheyAre(product, shape, found.norm());
+      }
+      return factors(found, shape, product.errorOf(found));
+    }
+
+    private Result asTheyAre(StackedProduct product, Shape shape, double norm) {
+      return result(delta, Form.FACTORS, product.rank(), product.rank() * (shape.rows() + shape.columns()), norm, 0);
+    }
+
+    /** A matrix, or the weight of a convolution; stacks are seen to before. */
+    private boolean isMatrix(Shape shape) {
+      return !Embeddings.isVocabulary(name) && shape.rank() >= 2;
     }
 
     private Result reduce(Matrix matrix, Shape shape) throws IOException {
       Approximation found = Approximation.of(matrix, rule);
-      nonFinite = found.nonFinite();
-      if (nonFinite > 0 || found.norm() == 0) {
+      nonFinite += found.nonFinite();
+      if (found.nonFinite() > 0 || found.norm() == 0) {
         return unchanged();
       }
       if (!found.fits()) {
         return result(delta, Form.WHOLE, 0, shape.elements(), found.norm(), 0);
       }
+      return factors(found, shape, Math.sqrt(matrix.squaresWithout(found.b(), found.a(), found.rank())));
+    }
+
+    private Result factors(Approximation found, Shape shape, double error) {
       int rank = found.rank();
       long[] left = new long[shape.rank()];
       Arrays.fill(left, 1);
@@ -240,7 +325,6 @@ public final class LowRankExtraction {
               1,
               false,
               shape);
-      double error = Math.sqrt(matrix.squaresWithout(found.b(), found.a(), rank));
       return result(factors, Form.FACTORS, rank, rank * (shape.rows() + shape.columns()), found.norm(), error);
     }
 

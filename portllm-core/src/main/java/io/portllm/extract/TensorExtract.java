@@ -5,7 +5,7 @@ package io.portllm.extract;
  *
  * @param tensor its name
  * @param form what the change is now
- * @param rank the rank of its factors; 0 in the other forms
+ * @param rank the rank of its factors, of a stack the greatest; 0 in the other forms
  * @param elements the number of weights of the tensor
  * @param stored the numbers that the change consists of now
  * @param norm the Frobenius norm ‖D‖ of the change; 0 for one that replaces weights, which has none

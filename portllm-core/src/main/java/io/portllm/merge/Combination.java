@@ -7,7 +7,12 @@ public enum Combination {
   /** Σ wᵢ·δᵢ over those patches whose term has the sign of the whole sum (a sum of zero counts as positive). */
   ELECTED_SUM("elected sum"),
   /** {@link #ELECTED_SUM} divided by Σ |wᵢ| over the same patches: the disjoint mean of TIES. */
-  ELECTED_MEAN("elected mean");
+  ELECTED_MEAN("elected mean"),
+  /**
+   * Σ wᵢ·δᵢ over those patches whose δᵢ has the sign of Σ δᵢ, divided by their number: what PEFT's {@code ties} does. With equal weights of
+   * 1 it is {@link #ELECTED_MEAN}.
+   */
+  COUNTED_MEAN("counted mean");
 
   private final String text;
 

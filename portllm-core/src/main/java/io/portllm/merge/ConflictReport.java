@@ -88,7 +88,8 @@ public record ConflictReport(List<Conflict> tensors, Conflict total) {
    *
    * @param firstRank the dimensions of one
    * @param secondRank the dimensions of the other
-   * @param cosines the cosines of the principal angles, greatest first, as many as the smaller space has dimensions
+   * @param cosines the cosines of the principal angles, greatest first, as many as the smaller space has dimensions; of a stack of
+   *     matrices those of all its pairs together, and the dimensions are the sums
    */
   public record Overlap(int firstRank, int secondRank, List<Double> cosines) {
     public Overlap {

@@ -27,7 +27,8 @@ public sealed interface MergeMethod {
 
   /**
    * TIES (arXiv 2306.01708): keeps the changes of greatest magnitude, elects a sign for each weight and averages the changes of that
-   * sign. Signs are elected by Σ wᵢ·δᵢ. With equal weights, {@link Scope#PATCH} and {@link Combination#ELECTED_MEAN} it is the paper's.
+   * sign. Signs are elected by Σ wᵢ·δᵢ, unless {@link Combination#COUNTED_MEAN} elects them without weights. With equal weights,
+   * {@link Scope#PATCH} and {@link Combination#ELECTED_MEAN} it is the paper's.
    *
    * @param density the share that is kept, rounded down to whole elements
    * @param scope what the share is taken of

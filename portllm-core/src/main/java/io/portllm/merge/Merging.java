@@ -16,7 +16,9 @@ import java.util.Objects;
  *
  * <p>Nothing is computed until the merged patch is applied or saved; then a few rows at a time, so memory does not depend on the size of
  * the model. Methods that need a line, an angle or an energy of a whole tensor go through its changes before they compute the first of
- * its rows, once, and keep a few numbers. The bytes that come out depend neither on threads nor on how the work is cut up.
+ * its rows, once, and keep a few numbers. The matrices of a stack, such as fused experts (a parameter of three and more dimensions that is
+ * not called weight or whose name speaks of experts), are merged each for itself, as they would be if they were stored apart. The bytes
+ * that come out depend neither on threads nor on how the work is cut up.
  */
 public final class Merging {
   private Merging() {}

@@ -34,11 +34,9 @@ final class NaiveCompression {
         float scale = scales.get(scales.size() - 1);
         for (int column = from; column < to; column++) {
           float change = changes[row * columns + column];
-          int largest = (1 << (bits - 1)) - 1;
-          int code = bits == 1 ? (change > 0 ? 1 : -1) : scale == 0 ? 0 : Math.round((float) Math.rint(change / scale));
-          code = bits == 1 ? code : Math.max(-largest, Math.min(largest, code));
+          int code = code(change, scale, bits);
           values[row * columns + column] = code * scale;
-          int stored = bits == 1 ? (code + 1) / 2 : code;
+          int stored = bits < 4 ? (code + (1 << bits) - 1) / 2 : code;
           for (int bit = 0; bit < bits; bit++) {
             int at = column * bits + bit;
             codes[row * rowBytes + at / 8] |= (byte) ((stored >> bit & 1) << at % 8);
@@ -53,6 +51,22 @@ final class NaiveCompression {
     return new Quantised(codes, all, values);
   }
 
+  private static int code(float change, float scale, int bits) {
+    if (bits == 1) {
+      return change > 0 ? 1 : -1;
+    } else if (bits < 4) {
+      int nearest = scale == 0 ? 1 : -((1 << bits) - 1);
+      for (int odd = nearest + 2; scale != 0 && odd < 1 << bits; odd += 2) {
+        // Halfway between two codes is the greater one's.
+        nearest = change / (2 * scale) >= (odd - 1) / 2 ? odd : nearest;
+      }
+      return nearest;
+    }
+    int largest = (1 << (bits - 1)) - 1;
+    int code = scale == 0 ? 0 : Math.round((float) Math.rint(change / scale));
+    return Math.max(-largest, Math.min(largest, code));
+  }
+
   private static float scale(float[] group, int bits) {
     double sum = 0;
     float largest = 0;
@@ -60,7 +74,21 @@ final class NaiveCompression {
       sum += Math.abs((double) change);
       largest = Math.max(largest, Math.abs(change));
     }
-    return bits == 1 ? (float) (sum / group.length) : bits == 4 ? largest / 7f : largest / 127f;
+    if (bits >= 4) {
+      return bits == 4 ? largest / 7f : largest / 127f;
+    }
+    float scale = (float) ((bits == 3 ? 0.36722 : bits == 2 ? 0.62396 : 1) * (sum / group.length));
+    for (int i = 0; bits > 1 && i < 4; i++) {
+      double products = 0;
+      double squares = 0;
+      for (float change : group) {
+        int code = code(change, scale, bits);
+        products += (double) change * code;
+        squares += code * code;
+      }
+      scale = (float) (products / squares);
+    }
+    return scale;
   }
 
   /** The positions of the {@code count} changes of largest magnitude, the first of equal ones, none of them zero; rising. */

@@ -18,6 +18,7 @@ import io.portllm.RowChange;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.extract.TensorExtract.Form;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.testing.MemoryModel;
 import java.io.IOException;
 import java.util.Arrays;
@@ -202,10 +203,9 @@ class LowRankExtractionTest {
   }
 
   @Test
-  void vectorsEmbeddingsAndStackedExpertsAreKeptWhole() throws IOException {
+  void vectorsAndEmbeddingsAreKeptWhole() throws IOException {
     Map<String, Shape> shapes =
-        Map.of("model.norm.weight", Shape.of(40), "model.embed_tokens.weight", Shape.of(40, 30), "lm_head.weight", Shape.of(40, 30),
-            "model.experts.gate_up_proj", Shape.of(4, 30, 20));
+        Map.of("model.norm.weight", Shape.of(40), "model.embed_tokens.weight", Shape.of(40, 30), "lm_head.weight", Shape.of(40, 30));
     for (Map.Entry<String, Shape> entry : shapes.entrySet()) {
       Delta delta = new Delta.Dense(MemoryModel.random(DType.F32, entry.getValue(), 1, 2));
       Extract extract = LowRankExtraction.by(RankRule.rank(2)).of(patch(entry.getKey(), delta));
@@ -213,6 +213,63 @@ class LowRankExtractionTest {
       assertEquals(Form.WHOLE, only(extract).form());
       assertTrue(only(extract).norm() > 0);
     }
+  }
+
+  private static final String EXPERTS = "model.layers.0.mlp.experts.gate_up_proj";
+
+  /** Matrices of ranks 1, 3 and 0 in a stack. */
+  private static double[] experts() {
+    double[] all = new double[3 * 30 * 20];
+    System.arraycopy(withSingularValues(30, 20, 5), 0, all, 0, 600);
+    System.arraycopy(withSingularValues(30, 20, 4, 2, 1), 0, all, 600, 600);
+    return all;
+  }
+
+  @Test
+  void eachMatrixOfAStackGetsFactorsOfItsOwn() throws IOException {
+    Shape shape = Shape.of(3, 30, 20);
+    Patch patch = dense(EXPERTS, shape, experts());
+    Extract whole = LowRankExtraction.by(RankRule.rank(4)).of(patch);
+    Stacks.OfProducts stack = Stacks.stack(whole.patch().deltas().get(EXPERTS)).orElseThrow();
+    assertEquals(List.of(1, 3, 0), List.of(stack.product(0).rank(), stack.product(1).rank(), stack.product(2).rank()));
+    assertEquals(3, only(whole).rank());
+    assertEquals(4 * 50, only(whole).stored());
+    assertTrue(whole.relativeError() < 1e-6);
+    assertArrayEquals(experts(), values(whole.patch(), shape), 1e-5);
+
+    Extract cut = LowRankExtraction.by(RankRule.rank(1)).of(patch);
+    assertEquals(Math.sqrt(5), only(cut).error(), 1e-5);
+    assertEquals(Math.sqrt(25 + 21), only(cut).norm(), 1e-5);
+    // The factors of a stack are recompressed as those of a matrix are.
+    Extract again = LowRankExtraction.by(RankRule.rank(2)).of(whole.patch().plus(whole.patch().scaledBy(0.5)));
+    assertEquals(1.5, only(again).error(), 1e-5);
+    assertEquals(2, only(again).rank());
+    assertEquals(Form.UNCHANGED, only(LowRankExtraction.by(RankRule.rank(1)).of(dense(EXPERTS, shape, new double[1800]))).form());
+  }
+
+  @Test
+  void aStackOfWhichOneMatrixWouldNotShrinkIsKeptWhole() throws IOException {
+    Shape shape = Shape.of(3, 30, 20);
+    double[] values = experts();
+    Random random = new Random(1);
+    for (int i = 1200; i < 1800; i++) {
+      values[i] = random.nextGaussian();
+    }
+    Patch patch = dense(EXPERTS, shape, values);
+    Extract extract = LowRankExtraction.by(RankRule.energy(0.999)).of(patch);
+    assertEquals(Form.WHOLE, only(extract).form());
+    assertSame(patch.deltas().get(EXPERTS), extract.patch().deltas().get(EXPERTS));
+    assertEquals(norm(values), only(extract).norm(), 1e-4);
+  }
+
+  @Test
+  void nanInAStackIsCountedOverAllItsMatrices() {
+    double[] values = experts();
+    values[3] = Double.NaN;
+    values[1300] = Double.POSITIVE_INFINITY;
+    Patch patch = dense(EXPERTS, Shape.of(3, 30, 20), values);
+    String message = assertThrows(IncompatibleModelException.class, () -> LowRankExtraction.by(RankRule.rank(2)).of(patch)).getMessage();
+    assertTrue(message.contains("2 of its 1800 changes are NaN or infinite"), message);
   }
 
   @Test
@@ -246,6 +303,118 @@ class LowRankExtractionTest {
     Extract cut = LowRankExtraction.by(RankRule.rank(3)).of(patch(NAME, factors));
     assertEquals(3, only(cut).rank());
     assertTrue(cut.relativeError() > 0.01);
+  }
+
+  /** Three products of ranks 4, 6 and 3, one of them stored the other way round, two of them scaled twice. */
+  private static Delta.Sum stacked(Shape shape, DType type) {
+    long rows = shape.rows();
+    long columns = shape.columns();
+    return new Delta.Sum(
+        List.of(
+            new Delta.Term(0.6, product(type, rows, 4, columns, 2, false, shape, 1)),
+            new Delta.Term(-0.4, product(type, columns, 6, rows, 0.5, true, shape, 3)),
+            new Delta.Term(1, product(type, rows, 3, columns, 1, false, shape, 5))));
+  }
+
+  private static Delta.LowRank product(DType type, long out, long rank, long in, double scale, boolean transposed, Shape shape, int seed) {
+    return new Delta.LowRank(
+        MemoryModel.random(type, Shape.of(out, rank), 1, seed), MemoryModel.random(type, Shape.of(rank, in), 1, seed + 1), scale,
+        transposed, shape);
+  }
+
+  private static Delta.Dense asDense(Delta delta) throws IOException {
+    return new Delta.Dense(MemoryModel.tensor(DType.F32, delta.shape(), values(patch(NAME, delta), delta.shape())));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"F32, 40, 50", "F32, 300, 20", "F32, 20, 300", "BF16, 200, 150", "F32, 7, 9"})
+  void aStackOfProductsIsCutAsItsDenseFormIs(DType type, int rows, int columns) throws IOException {
+    Shape shape = Shape.of(rows, columns);
+    Delta.Sum stack = stacked(shape, type);
+    Delta.Dense dense = asDense(stack);
+    for (RankRule rule :
+        List.of(RankRule.rank(1), RankRule.rank(5), RankRule.rank(12), RankRule.energy(0.9), RankRule.energy(0.3).upTo(1))) {
+      TensorExtract found = only(LowRankExtraction.by(rule).of(patch(NAME, stack)));
+      TensorExtract expected = only(LowRankExtraction.by(rule).of(patch(NAME, dense)));
+      if (expected.form() == Form.FACTORS) {
+        assertEquals(expected.rank(), found.rank(), rule.toString());
+        assertEquals(expected.error(), found.error(), 1e-5 * expected.norm(), rule.toString());
+      }
+      assertEquals(expected.norm(), found.norm(), 1e-6 * expected.norm());
+    }
+  }
+
+  @Test
+  void theReportedErrorOfARecompressedStackIsThatOfItsProducts() throws IOException {
+    Shape shape = Shape.of(60, 45);
+    Delta.Sum stack = stacked(shape, DType.F32);
+    for (int rank = 1; rank <= 12; rank++) {
+      Extract extract = LowRankExtraction.by(RankRule.rank(rank)).of(patch(NAME, stack));
+      double[] before = values(patch(NAME, stack), shape);
+      double[] after = values(extract.patch(), shape);
+      double[] rest = new double[before.length];
+      Arrays.setAll(rest, i -> before[i] - after[i]);
+      assertEquals(norm(rest), only(extract).error(), 1e-5 * norm(before));
+      assertEquals(rank * (60 + 45), only(extract).stored());
+    }
+  }
+
+  @Test
+  void aStackThatRepeatsItselfIsRecompressedWithoutLoss() throws IOException {
+    Shape shape = Shape.of(50, 40);
+    Delta.LowRank once = product(DType.F32, 50, 4, 40, 2, false, shape, 1);
+    Patch twice = patch(NAME, once).plus(patch(NAME, once).scaledBy(0.5));
+    Extract extract = LowRankExtraction.by(RankRule.energy(1)).of(twice);
+    assertEquals(4, only(extract).rank());
+    assertTrue(extract.relativeError() < 2e-7, "error " + extract.relativeError());
+    assertArrayEquals(values(twice, shape), values(extract.patch(), shape), 1e-4);
+    Extract nothing = LowRankExtraction.by(RankRule.energy(1)).of(patch(NAME, once).plus(patch(NAME, once).negate()));
+    assertEquals(Form.UNCHANGED, only(nothing).form());
+    assertTrue(nothing.patch().deltas().isEmpty());
+  }
+
+  @Test
+  void aStackThatTheRuleLeavesWholeStaysAsItIs() throws IOException {
+    Delta.Sum stack = stacked(Shape.of(60, 45), DType.F32);
+    for (RankRule rule : List.of(RankRule.rank(13), RankRule.energy(1))) {
+      Extract extract = LowRankExtraction.by(rule).of(patch(NAME, stack));
+      assertSame(stack, extract.patch().deltas().get(NAME));
+      assertEquals(13, only(extract).rank());
+      assertEquals(0, extract.relativeError());
+    }
+  }
+
+  @Test
+  void factorsOfEmbeddingsAreRecompressedToo() throws IOException {
+    Shape shape = Shape.of(80, 16);
+    Delta.LowRank factors = product(DType.F32, 16, 6, 80, 1, true, shape, 1);
+    Extract extract = LowRankExtraction.by(RankRule.rank(2)).of(patch("model.embed_tokens.weight", factors));
+    assertEquals(Form.FACTORS, only(extract).form());
+    assertEquals(2, only(extract).rank());
+    assertEquals(only(LowRankExtraction.by(RankRule.rank(2)).of(patch(NAME, asDense(factors)))).error(), only(extract).error(), 1e-4);
+  }
+
+  /** A product of a million rows and columns has no dense form that any machine here could hold. */
+  @Test
+  void theDenseProductIsNeverFormed() throws IOException {
+    Shape shape = Shape.of(1_000_000, 1_000_000);
+    Delta.LowRank factors = product(DType.BF16, 1_000_000, 2, 1_000_000, 1, false, shape, 1);
+    Extract extract = LowRankExtraction.by(RankRule.rank(1)).of(patch(NAME, factors));
+    assertEquals(1, only(extract).rank());
+    assertEquals(0.7, extract.relativeError(), 0.05);
+  }
+
+  @Test
+  void factorsOfNanAreRefusedAsTheirProductIs() {
+    Delta.LowRank factors =
+        new Delta.LowRank(
+            MemoryModel.tensor(DType.F32, Shape.of(2, 2), 1, 2, Double.NaN, 4),
+            MemoryModel.tensor(DType.F32, Shape.of(2, 3), 1, 2, 3, 4, 5, 6),
+            1,
+            false, Shape.of(2, 3));
+    String message =
+        assertThrows(IncompatibleModelException.class, () -> LowRankExtraction.by(RankRule.rank(1)).of(patch(NAME, factors))).getMessage();
+    assertTrue(message.contains("3 of its 6 changes are NaN or infinite"), message);
   }
 
   @Test

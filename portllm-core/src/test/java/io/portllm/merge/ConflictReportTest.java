@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.portllm.Delta;
 import io.portllm.Patch;
 import io.portllm.Shape;
+import io.portllm.internal.patch.StackedFactors;
 import io.portllm.merge.ConflictReport.Conflict;
 import io.portllm.merge.ConflictReport.Overlap;
 import java.io.IOException;
@@ -153,5 +154,26 @@ class ConflictReportTest {
     assertEquals(
         "there must be at least two patches but there were 1",
         assertThrows(IllegalArgumentException.class, () -> ConflictReport.of(List.of(one))).getMessage());
+  }
+
+  /** A stack is a map of blocks, so that its angles are those of its matrices. */
+  @Test
+  void theSpacesOfAStackAreThoseOfItsMatrices() throws IOException {
+    Delta.LowRank one = (Delta.LowRank) lowRank(new float[] {1, 0, 0, 1, 0, 0}, random(2 * 5, 1), 3, 5, 2);
+    Delta.LowRank other = (Delta.LowRank) lowRank(new float[] {0, 0, 1}, random(5, 2), 3, 5, 1);
+    Delta first = stack(one, other);
+    Delta second = stack(one, (Delta.LowRank) lowRank(new float[] {1, 0, 0}, random(5, 3), 3, 5, 1));
+    Overlap overlap = overlap(first, second);
+    assertEquals(3, overlap.firstRank());
+    assertEquals(3, overlap.secondRank());
+    assertEquals(3, overlap.cosines().size());
+    assertEquals(1, overlap.cosines().get(0), 1e-6);
+    assertEquals(1, overlap.cosines().get(1), 1e-6);
+    assertEquals(0, overlap.cosines().get(2), 1e-6);
+    assertEquals(1, overlap(first, first).share(), 1e-6);
+  }
+
+  private static Delta stack(Delta.LowRank... products) {
+    return new Delta.Computed(new StackedFactors(Shape.of(products.length, 3, 5), List.of(products)), Optional.empty());
   }
 }

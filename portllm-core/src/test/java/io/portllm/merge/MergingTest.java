@@ -134,19 +134,30 @@ class MergingTest {
       for (int i = 0; i < values.length; i++) {
         all += weights.get(i) * values[i][e];
       }
+      double plain = 0;
+      for (float[] change : values) {
+        plain += change[e];
+      }
       double agreeing = 0;
       double divisor = 0;
+      double counted = 0;
+      int count = 0;
       for (int i = 0; i < values.length; i++) {
         double term = weights.get(i) * values[i][e];
         if (term != 0 && term > 0 == all >= 0) {
           agreeing += term;
           divisor += weights.get(i);
         }
+        if (values[i][e] != 0 && values[i][e] > 0 == plain >= 0) {
+          counted += term;
+          count++;
+        }
       }
       result[e] = switch (combination) {
         case SUM -> (float) all;
         case ELECTED_SUM -> (float) agreeing;
         case ELECTED_MEAN -> (float) (divisor == 0 ? 0 : agreeing / divisor);
+        case COUNTED_MEAN -> (float) (counted / Math.max(1, count));
       };
     }
     return result;
@@ -606,5 +617,79 @@ class MergingTest {
 
   private static Patch patch(Delta delta) {
     return Patch.of(Map.of("t", delta), Optional.empty(), "p");
+  }
+
+  static Stream<MergeMethod> methodsByTensor() {
+    return Stream.of(
+        new MergeMethod.Ties(0.3, MergeMethod.Scope.TENSOR, Combination.ELECTED_MEAN),
+        new MergeMethod.Breadcrumbs(0.6, 0.1),
+        new MergeMethod.Slerp(),
+        new MergeMethod.Slerp(true),
+        new MergeMethod.Sce(0.4),
+        new MergeMethod.ModelStock(),
+        new MergeMethod.ModelStock(true));
+  }
+
+  /** Whether experts are stored apart or fused must not matter to what they are merged to. */
+  @ParameterizedTest
+  @MethodSource("methodsByTensor")
+  void aStackOfMatricesIsMergedAsTheMatricesApartAre(MergeMethod method) throws IOException {
+    int experts = 4;
+    int rows = 13;
+    int columns = 9;
+    int size = rows * columns;
+    List<Patch> stacked = new ArrayList<>();
+    List<Patch> apart = new ArrayList<>();
+    for (int i = 0; i < 2; i++) {
+      float[] all = new float[experts * size];
+      FloatModel model = new FloatModel();
+      for (int expert = 0; expert < experts; expert++) {
+        float[] one = random(size, 10 * i + expert);
+        for (int e = 0; e < size; e++) {
+          // Experts of very different sizes: a line or an angle over all of them would be that of the last.
+          one[e] *= (float) Math.pow(10, expert);
+        }
+        System.arraycopy(one, 0, all, expert * size, size);
+        model.with("experts." + expert + ".weight", one, rows, columns);
+      }
+      apart.add(model.asPatch("p" + i));
+      stacked.add(new FloatModel().with("experts.gate_up_proj", all, experts, rows, columns).asPatch("p" + i));
+    }
+    RowChange change = change(Merging.merge(stacked, List.of(1.0, 1.0), method), "experts.gate_up_proj");
+    assertEquals(columns, change.rowLength());
+    float[] found = new float[experts * size];
+    change.compute(0, experts * rows, null, found);
+    float[] byRow = new float[experts * size];
+    for (int row = 0; row < experts * rows; row++) {
+      float[] one = new float[columns];
+      change.compute(row, row + 1, null, one);
+      System.arraycopy(one, 0, byRow, row * columns, columns);
+    }
+    assertArrayEquals(found, byRow);
+    for (int expert = 0; expert < experts; expert++) {
+      float[] expected = all(change(Merging.merge(apart, List.of(1.0, 1.0), method), "experts." + expert + ".weight"));
+      assertArrayEquals(expected, Arrays.copyOfRange(found, expert * size, (expert + 1) * size), "expert " + expert);
+    }
+  }
+
+  /** DELLA ranks magnitudes in a row, which in a stack is a row of a matrix and not a whole matrix. */
+  @Test
+  void dellaRanksTheRowsOfTheMatricesOfAStack() throws IOException {
+    float[] values = new float[3 * 8 * 50];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (1 + i % 50) * (float) Math.pow(100, i / 50 % 8);
+    }
+    Patch patch = new FloatModel().with("experts.down_proj", values, 3, 8, 50).asPatch("p");
+    double kept = 0;
+    for (int seed = 0; seed < 200; seed++) {
+      RowChange change = change(Merging.merge(List.of(patch), new MergeMethod.Della(0.5, 0.8, seed)), "experts.down_proj");
+      float[] found = new float[values.length];
+      change.compute(0, 24, null, found);
+      for (int row = 0; row < 24; row++) {
+        kept += found[row * 50] != 0 ? 1 : 0;
+      }
+    }
+    // The least of each row of 50 is kept with the least probability, 0.1, whatever the row's size.
+    assertEquals(0.1, kept / (200 * 24), 0.02);
   }
 }

@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import io.portllm.ModelVersion;
+import io.portllm.internal.text.Names;
 import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import io.portllm.io.internal.write.CheckpointWriter;
@@ -58,5 +59,24 @@ public final class Checkpoints {
    */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
     return CheckpointWriter.write(model, output, options);
+  }
+
+  /**
+   * Compares a GGUF model with the Hugging Face checkpoint that it was converted from, weight by weight. It proves that patches made for the
+   * checkpoint change the weights of the GGUF model that they are meant for.
+   *
+   * @param model a GGUF model
+   * @param original the checkpoint
+   * @param options how many threads compare, who is told of progress, and who may cancel
+   * @throws io.portllm.IncompatibleModelException if it is not known how models of this architecture are converted, or naming the first tensor
+   *     whose values are further from the checkpoint's than its type explains
+   * @throws java.util.concurrent.CancellationException if it was cancelled
+   * @throws IOException if reading failed
+   */
+  public static void proveConversion(ModelVersion model, ModelVersion original, WriteOptions options) throws IOException {
+    if (!(model instanceof GgufModel gguf)) {
+      throw new IllegalArgumentException(Names.quote(model.name()) + " is no GGUF model: only those are converted from others");
+    }
+    gguf.lens().prove(original, options);
   }
 }

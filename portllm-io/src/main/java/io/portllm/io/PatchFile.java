@@ -26,7 +26,8 @@ public final class PatchFile implements AutoCloseable {
   }
 
   /**
-   * Opens a patch file. Reads its header, not its changes.
+   * Opens a patch file. Reads its header and the sketches of its base, not its changes: those are compared with their digests when they are
+   * first used.
    *
    * @return the file; the caller closes it
    * @throws MalformedModelException if the file breaks a rule of its format, or is no patch
@@ -67,8 +68,8 @@ public final class PatchFile implements AutoCloseable {
    * give identical files.
    *
    * <p>Goes through everything the patch is made of twice: once to leave out tensors that did not change, to find the least type that
-   * holds the differences exactly, how long the payloads of exact changes are and the base's fingerprint, and once to write. The listener
-   * is told of each pass.
+   * holds the differences exactly, how long the payloads of exact changes are, the base's fingerprint and sketches and the digests that
+   * tell a damaged file, and once to write. The listener is told of each pass.
    *
    * @param patch what to write; its models must be open
    * @param file the file to make; its name must end in {@code .safetensors}
@@ -83,9 +84,9 @@ public final class PatchFile implements AutoCloseable {
     }
     long started = System.nanoTime();
     try (PatchContents contents = PatchContents.of(patch, options)) {
-      WriteReport written = CheckpointWriter.write(contents, file, options);
+      WriteReport written = CheckpointWriter.write(contents, file, options.withoutRecord());
       Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
-      return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), elapsed);
+      return new WriteReport(written.output(), written.tensors(), written.bytes(), written.rounding(), written.requantisation(), elapsed);
     }
   }
 

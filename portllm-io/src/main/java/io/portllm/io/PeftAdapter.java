@@ -1,6 +1,7 @@
 package io.portllm.io;
 
 import com.google.common.collect.Maps;
+import io.portllm.Allow;
 import io.portllm.Delta;
 import io.portllm.FineTuned;
 import io.portllm.IncompatibleModelException;
@@ -8,6 +9,8 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.PatchBase;
+import io.portllm.TokenRows;
+import io.portllm.internal.patch.PatchTokens;
 import io.portllm.internal.text.Names;
 import io.portllm.io.internal.adapter.AdapterContents;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
@@ -90,25 +93,35 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
   }
 
   /**
-   * The adapter's changes where its base is not at hand: modules, biases and token rows that are saved whole replace the new base's.
+   * The adapter's changes where its base is not at hand: rows of embedding and head stand for the tokens of the adapter's
+   * {@code tokenizer.json}, if it has one; modules, biases and token rows that are saved whole replace the new base's.
    *
    * @return a patch that is usable while this adapter is open
-   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed, or if its
-   *     changes depend on the base's weights
+   * @throws IncompatibleModelException if the adapter stores copies of embeddings, of which only the base tells whether they changed, or
+   *     if its changes depend on the base's weights
    */
   public Patch patch() {
     return patch(MergeOptions.defaults());
   }
 
   /**
-   * The adapter's changes where its base is not at hand, with a policy for changes that depend on the base's weights. Kinds that multiply weights
-   * need a base all the same, which tells their shape; to evaluate them on the new base alone, give that one to {@link Patch#from}.
+   * The adapter's changes where its base is not at hand, with a policy for changes that depend on the base's weights. Kinds that multiply
+   * weights need a base all the same, which tells their shape; to evaluate them on the new base alone, give that one to {@link Patch#from}.
    *
    * @return a patch that is usable while this adapter is open
    * @throws IncompatibleModelException if only the base tells what the adapter changes, or by how much
    */
   public Patch patch(MergeOptions options) {
-    return Patch.of(deltas(options), Optional.empty(), Names.last(name()));
+    Patch patch = Patch.of(deltas(options), Optional.empty(), Names.last(name()));
+    return options.allows(Allow.ROWS_BY_INDEX) || !PatchTokens.changesRows(patch) ? patch : patch.withTokens(tokens());
+  }
+
+  private TokenRows tokens() {
+    try {
+      return contents.tokens();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private Map<String, Delta> deltas(MergeOptions options) {
@@ -129,15 +142,16 @@ public final class PeftAdapter implements FineTuned, AutoCloseable {
   @Override
   public Patch changesFrom(ModelVersion stored, MergeOptions options) {
     ModelVersion base = stored.decoded();
-    Map<String, Delta> deltas = deltas(base, options);
+    AdapterContents.Changes found = changes(base, options);
+    Map<String, Delta> deltas = found.deltas();
     // An adapter that does not fit the base it claims is refused here, not first on the new base. Modules that it adds fit any base.
     Map<String, Delta> changes =
         Maps.filterEntries(deltas, entry -> base.find(entry.getKey()).isPresent() || !(entry.getValue() instanceof Delta.Replacement));
-    Patch.of(changes, Optional.empty(), Names.last(name())).applyTo(base, options);
-    return Patch.of(deltas, Optional.of(PatchBase.of(base)), Names.last(name()));
+    Patch.of(changes, Optional.empty(), Names.last(name())).withTokens(found.rows()).applyTo(base, options);
+    return Patch.of(deltas, Optional.of(PatchBase.of(base)), Names.last(name())).withTokens(found.rows());
   }
 
-  private Map<String, Delta> deltas(ModelVersion base, MergeOptions options) {
+  private AdapterContents.Changes changes(ModelVersion base, MergeOptions options) {
     try {
       return contents.deltas(base, options);
     } catch (IOException e) {

@@ -35,6 +35,9 @@ public final class PeftExport {
     if (folder.toString().endsWith(".safetensors")) {
       throw new IllegalArgumentException("an adapter is a folder, whose name must not end in .safetensors, but was " + folder.getFileName());
     }
-    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing());
+    if (options.leftOut().isPresent()) {
+      throw new IllegalArgumentException("a PEFT adapter holds weights whole where they have no factors, so no change can be left out");
+    }
+    return CheckpointWriter.write(AdapterExport.of(patch, options), folder, options.writing().withoutRecord());
   }
 }

@@ -9,28 +9,46 @@ import java.util.function.BooleanSupplier;
  */
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
-      new WriteOptions(false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false);
+      new WriteOptions(false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true);
 
   private final boolean overwrite;
+  private final boolean record;
   private final int threads;
   private final ProgressListener progress;
   private final BooleanSupplier cancelled;
+  private final boolean sketches;
 
-  private WriteOptions(boolean overwrite, int threads, ProgressListener progress, BooleanSupplier cancelled) {
+  private WriteOptions(boolean overwrite, boolean record, int threads, ProgressListener progress, BooleanSupplier cancelled, boolean sketches) {
     this.overwrite = overwrite;
+    this.record = record;
     this.threads = threads;
     this.progress = progress;
     this.cancelled = cancelled;
+    this.sketches = sketches;
   }
 
-  /** An existing output is refused; one thread for each processor; nobody listens. */
+  /** An existing output is refused; no record; one thread for each processor; nobody listens. */
   public static WriteOptions defaults() {
     return DEFAULTS;
   }
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, threads, progress, cancelled);
+    return new WriteOptions(true, record, threads, progress, cancelled, sketches);
+  }
+
+  /**
+   * These options with a record of each model that is written: {@code portllm.json} in a folder, {@code NAME.portllm.json} beside a file,
+   * which {@link Verification} compares the model with. It says what was put onto what, and has a digest of each file and each tensor; for
+   * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
+   */
+  public WriteOptions recording() {
+    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches);
+  }
+
+  /** These options without a record. */
+  public WriteOptions withoutRecord() {
+    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches);
   }
 
   /**
@@ -42,12 +60,12 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, count, progress, cancelled);
+    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches);
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
-    return new WriteOptions(overwrite, threads, Objects.requireNonNull(listener, "listener"), cancelled);
+    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled, sketches);
   }
 
   /**
@@ -55,12 +73,25 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, threads, progress, Objects.requireNonNull(question, "question"));
+    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches);
+  }
+
+  /**
+   * These options for a patch file that keeps no sketches of its base, and so is up to 8 KiB smaller for each tensor of the base; whether
+   * the patch will work on a new base can then be told only with the old one at hand. Concerns patch files alone.
+   */
+  public WriteOptions withoutSketches() {
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, false);
   }
 
   /** Whether an existing output is replaced. */
   public boolean overwrites() {
     return overwrite;
+  }
+
+  /** Whether a record is written. */
+  public boolean records() {
+    return record;
   }
 
   /** The number of working threads. */
@@ -71,6 +102,11 @@ public final class WriteOptions {
   /** Who is told of progress. */
   public ProgressListener progress() {
     return progress;
+  }
+
+  /** Whether a patch file keeps sketches of its base. */
+  public boolean sketches() {
+    return sketches;
   }
 
   /** Asked before each chunk; true stops the write. */

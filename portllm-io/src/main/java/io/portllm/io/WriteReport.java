@@ -13,15 +13,36 @@ import java.util.Map;
  * @param tensors the number of tensors
  * @param bytes their size in bytes
  * @param rounding for each changed tensor, what rounding did
+ * @param requantisation for each changed tensor of a quantised type, what quantising it again did to the change
  * @param elapsed how long it took
  */
-public record WriteReport(Path output, int tensors, long bytes, Map<String, Rounding> rounding, Duration elapsed) {
+public record WriteReport(
+    Path output, int tensors, long bytes, Map<String, Rounding> rounding, Map<String, Requantisation> requantisation, Duration elapsed) {
   public WriteReport {
     rounding = ImmutableSortedMap.copyOf(rounding);
+    requantisation = ImmutableSortedMap.copyOf(requantisation);
   }
 
   /** What rounding did in all tensors together. */
   public Rounding total() {
     return rounding.values().stream().reduce(Rounding.NONE, Rounding::plus);
+  }
+
+  /** What quantising again did to the change in all tensors together. */
+  public Requantisation totalRequantisation() {
+    double changes = 0;
+    double errors = 0;
+    double overlap = 0;
+    long changedBlocks = 0;
+    long blocks = 0;
+    for (Requantisation tensor : requantisation.values()) {
+      double change = tensor.changeNorm() * tensor.changeNorm();
+      changes += change;
+      errors += tensor.errorNorm() * tensor.errorNorm();
+      overlap += tensor.kept() * change;
+      changedBlocks += tensor.changedBlocks();
+      blocks += tensor.blocks();
+    }
+    return new Requantisation(Math.sqrt(changes), Math.sqrt(errors), changes == 0 ? 1 : overlap / changes, changedBlocks, blocks);
   }
 }

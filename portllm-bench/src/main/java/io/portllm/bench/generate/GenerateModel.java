@@ -16,6 +16,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 
 /**
  * Writes a Llama-shaped model of random weights, N(0, 0.02)-like, as a Hugging Face folder, and optionally a LoRA adapter for it.
@@ -24,6 +25,8 @@ import java.util.TreeMap;
  *
  * <p>{@code --perturb SEED:SCALE} adds SCALE times the weights of another seed, so that models of one {@code --seed} are related as
  * a base, its fine-tunes and its next releases are. The same options give the same bytes. Runs in a small heap: nothing is held.
+ *
+ * <p>{@code --gguf FILE --type q4_0} writes the same model as a GGUF file, with rows in the order of the checkpoint.
  */
 public final class GenerateModel {
   private static final float DEVIATION = 0.02f;
@@ -73,6 +76,8 @@ public final class GenerateModel {
     List<Noise> more = new ArrayList<>();
     Path output = null;
     Path adapter = null;
+    Path gguf = null;
+    DType ggufType = DType.BF16;
     for (int i = 0; i < args.length; i += 2) {
       if (i + 1 == args.length) {
         throw new IllegalArgumentException("no value for " + args[i]);
@@ -80,26 +85,40 @@ public final class GenerateModel {
       String value = args[i + 1];
       switch (args[i]) {
         case "--weights" -> shape = LlamaShape.named(value);
-        case "--dtype" -> type = DType.named(value.toUpperCase(Locale.ROOT))
-            .orElseThrow(() -> new IllegalArgumentException("unknown dtype " + value));
+        case "--dtype" -> type = type(value);
         case "--shards" -> shards = Integer.parseInt(value);
         case "--seed" -> seed = Long.parseLong(value);
         case "--perturb" -> more.add(perturbation(value));
         case "--adapter" -> adapter = Path.of(value);
+        case "--gguf" -> gguf = Path.of(value);
+        case "--type" -> ggufType = type(value);
         case "-o" -> output = Path.of(value);
         default -> throw new IllegalArgumentException("unknown option " + args[i]);
       }
     }
-    if (output == null && adapter == null) {
-      throw new IllegalArgumentException("nothing to write: give -o DIR, --adapter DIR or both");
+    if (output == null && adapter == null && gguf == null) {
+      throw new IllegalArgumentException("nothing to write: give -o DIR, --adapter DIR or --gguf FILE");
     }
+    more.add(0, new Noise(seed, DEVIATION));
     if (output != null) {
-      more.add(0, new Noise(seed, DEVIATION));
       write(GeneratedModel.model(shape, type, shards, more), output);
+    }
+    if (gguf != null) {
+      write(shape, GeneratedModel.model(shape, type, 1, more), ggufType, gguf);
     }
     if (adapter != null) {
       write(GeneratedModel.adapter(shape, RANK, DType.F32, new Noise(~seed, DEVIATION)), adapter);
     }
+  }
+
+  private static DType type(String name) {
+    return DType.named(name.toUpperCase(Locale.ROOT)).orElseThrow(() -> new IllegalArgumentException("unknown type " + name));
+  }
+
+  private static void write(LlamaShape shape, GeneratedModel model, DType type, Path output) throws IOException {
+    Map<String, String> sources =
+        model.tensors().stream().collect(Collectors.toMap(tensor -> LlamaShape.ggufName(tensor.name()), TensorInfo::name));
+    shape.gguf(type).write(output, (tensor, first, values) -> model.fill(sources.get(tensor.name()), first, values));
   }
 
   private static Noise perturbation(String text) {

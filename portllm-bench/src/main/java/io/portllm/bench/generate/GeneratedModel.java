@@ -106,6 +106,14 @@ final class GeneratedModel implements ModelVersion {
     return sideFiles;
   }
 
+  /** The weights of a tensor from number {@code first} on, before they are rounded. */
+  void fill(String tensor, long first, float[] values) {
+    Arrays.fill(values, tensor.endsWith("norm.weight") ? 1 : 0);
+    for (Noise noise : recipe) {
+      noise.addTo(values, tensor, first);
+    }
+  }
+
   @Override
   public void read(TensorInfo tensor, long offset, ByteBuffer destination) {
     int size = tensor.dtype().bytes();
@@ -114,12 +122,7 @@ final class GeneratedModel implements ModelVersion {
       throw new IllegalArgumentException("bytes " + offset + " and " + destination.remaining() + " more are no elements of " + tensor);
     }
     float[] values = new float[count];
-    if (tensor.name().endsWith("norm.weight")) {
-      Arrays.fill(values, 1);
-    }
-    for (Noise noise : recipe) {
-      noise.addTo(values, tensor.name(), offset / size);
-    }
+    fill(tensor.name(), offset / size, values);
     ByteOrder order = destination.order();
     destination.order(ByteOrder.LITTLE_ENDIAN);
     for (float value : values) {

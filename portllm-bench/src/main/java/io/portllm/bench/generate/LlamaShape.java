@@ -1,10 +1,12 @@
 package io.portllm.bench.generate;
 
 import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
 import io.portllm.DType;
 import io.portllm.Shape;
 import io.portllm.TensorInfo;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -18,7 +20,7 @@ import java.util.stream.Stream;
  * @param heads attention heads
  * @param keyValueHeads heads of keys and values
  */
-record LlamaShape(String label, int hidden, int layers, int intermediate, int heads, int keyValueHeads) {
+public record LlamaShape(String label, int hidden, int layers, int intermediate, int heads, int keyValueHeads) {
   private static final int VOCABULARY = 32000;
 
   /** 7b has Llama 2's sizes, 6,738,415,616 weights, and 1.1b TinyLlama's: 1,100,048,384. The others have 124 and 11 million. */
@@ -27,6 +29,23 @@ record LlamaShape(String label, int hidden, int layers, int intermediate, int he
       new LlamaShape("1.1b", 2048, 22, 5632, 32, 4),
       new LlamaShape("0.1b", 768, 12, 2048, 12, 4),
       new LlamaShape("0.01b", 160, 4, 416, 5, 1));
+
+  private static final Map<String, String> GGUF_NAMES =
+      ImmutableMap.<String, String>builder()
+          .put("model.layers.", "blk.")
+          .put("self_attn.q_proj", "attn_q")
+          .put("self_attn.k_proj", "attn_k")
+          .put("self_attn.v_proj", "attn_v")
+          .put("self_attn.o_proj", "attn_output")
+          .put("mlp.gate_proj", "ffn_gate")
+          .put("mlp.up_proj", "ffn_up")
+          .put("mlp.down_proj", "ffn_down")
+          .put("input_layernorm", "attn_norm")
+          .put("post_attention_layernorm", "ffn_norm")
+          .put("model.embed_tokens", "token_embd")
+          .put("model.norm", "output_norm")
+          .put("lm_head", "output")
+          .buildOrThrow();
 
   static LlamaShape named(String label) {
     return KNOWN.stream().filter(shape -> shape.label.equals(label)).findFirst().orElseThrow(() -> new IllegalArgumentException(
@@ -79,6 +98,34 @@ record LlamaShape(String label, int hidden, int layers, int intermediate, int he
           "vocab_size": %d
         }
         """.formatted(type == DType.F32 ? "float32" : "bfloat16", hidden, intermediate, heads, layers, keyValueHeads, VOCABULARY);
+  }
+
+  /** The same model as a GGUF file with matrices of {@code type}, without a vocabulary. */
+  GgufFile gguf(DType type) {
+    GgufFile file =
+        new GgufFile()
+            .key("general.architecture", "llama")
+            .key("llama.block_count", layers)
+            .key("llama.context_length", 2048)
+            .key("llama.embedding_length", hidden)
+            .key("llama.feed_forward_length", intermediate)
+            .key("llama.attention.head_count", heads)
+            .key("llama.attention.head_count_kv", keyValueHeads)
+            .key("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (TensorInfo tensor : tensors(type)) {
+      DType stored = tensor.shape().rank() == 1 ? DType.F32 : type;
+      file.tensor(new TensorInfo(ggufName(tensor.name()), stored, tensor.shape()));
+    }
+    return file;
+  }
+
+  /** What llama.cpp calls the tensor {@code name} of a Llama checkpoint. */
+  public static String ggufName(String name) {
+    String renamed = name;
+    for (Map.Entry<String, String> entry : GGUF_NAMES.entrySet()) {
+      renamed = renamed.replace(entry.getKey(), entry.getValue());
+    }
+    return renamed;
   }
 
   /** The {@code adapter_config.json} of such an adapter. */

@@ -1,12 +1,20 @@
 package io.portllm.bench.real;
 
 import com.google.common.io.ByteStreams;
+import io.portllm.Fingerprint;
 import io.portllm.ModelVersion;
+import io.portllm.Patch;
 import io.portllm.SideFile;
 import io.portllm.io.Checkpoints;
+import io.portllm.io.PatchFile;
+import io.portllm.io.PeftAdapter;
+import io.portllm.io.PortabilityReports;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.json.FlatJson;
 import io.portllm.io.internal.json.JsonException;
+import io.portllm.portability.PortabilityPage;
+import io.portllm.portability.PortabilityReport;
+import io.portllm.portability.Verdict;
 import java.io.ByteArrayInputStream;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -106,7 +114,37 @@ final class RealPort {
         "%nThe port to %s took %s; to %s itself, %s. Each in a JVM of its own with -Xmx256m, its start included.%n",
         NEW, portToNew, OLD, portToOld);
     probe(graph);
+    judge();
     return failures;
+  }
+
+  /** Judges the port without data: from the old release, and from what a patch file remembers of it. */
+  private void judge() throws IOException {
+    Path file = work.resolve("sections.patch.safetensors");
+    try (ModelVersion old = Checkpoints.open(work.resolve(OLD));
+        ModelVersion newBase = Checkpoints.open(work.resolve(NEW));
+        PeftAdapter opened = PeftAdapter.open(adapter)) {
+      Patch patch = Patch.from(opened, old);
+      PatchFile.write(patch, file, WriteOptions.defaults().overwriting());
+      PortabilityReport report = patch.checkAgainst(newBase);
+      System.out.printf("%nThe port without data:%n%n%s%n", report);
+      Files.writeString(work.resolve("report.json"), PortabilityReports.json(report));
+      PortabilityPage page = PortabilityPage.of(report)
+          .withOldFingerprint(Fingerprint.of(old).digest()).withNewFingerprint(Fingerprint.of(newBase).digest());
+      Files.writeString(work.resolve("report.html"), page.html());
+      require(report, "with " + OLD);
+    }
+    try (PatchFile patch = PatchFile.open(file); ModelVersion newBase = Checkpoints.open(work.resolve(NEW))) {
+      PortabilityReport report = patch.patch().checkAgainst(newBase);
+      System.out.printf("%nThe port without %s:%n%n%s%n", OLD, report);
+      require(report, "without " + OLD);
+    }
+  }
+
+  private void require(PortabilityReport report, String how) {
+    if (report.verdict() != Verdict.PORT) {
+      failures.add("the port is judged " + report.verdict() + " " + how + ", but recovers 0.96 of what tuning anew gives");
+    }
   }
 
   private static String patched(String release) {

@@ -20,7 +20,7 @@ import java.util.stream.IntStream;
  *
  * <p>Immutable and safe for use by many threads.
  */
-final class ByteLevelTokenizer {
+public final class ByteLevelTokenizer {
   private final String name;
   /** Ids that come before every text. */
   private final List<Integer> prefix;
@@ -42,7 +42,7 @@ final class ByteLevelTokenizer {
    * @throws IllegalArgumentException if there is none, or one that is not of single bytes
    * @throws IOException if reading failed
    */
-  static ByteLevelTokenizer of(ModelVersion model) throws IOException {
+  public static ByteLevelTokenizer of(ModelVersion model) throws IOException {
     for (SideFile file : model.sideFiles()) {
       if (file.name().equals("tokenizer.json")) {
         try (InputStream in = file.open()) {
@@ -98,7 +98,7 @@ final class ByteLevelTokenizer {
    *
    * @throws IllegalArgumentException if the text contains a special token such as {@code <s>}
    */
-  int[] encode(String text) {
+  public int[] encode(String text) {
     for (String token : special) {
       if (text.contains(token)) {
         throw new IllegalArgumentException("[" + name + "] text must not contain the special token " + Names.quote(token));
@@ -110,7 +110,7 @@ final class ByteLevelTokenizer {
   }
 
   /** The text of ids. Ids that stand for no byte give nothing; bytes that are no UTF-8 give U+FFFD. */
-  String decode(int... tokens) {
+  public String decode(int... tokens) {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     for (int token : tokens) {
       int value = indexOf(token);

@@ -10,7 +10,7 @@ import java.util.Arrays;
  * <p>Holds a copy of its weights in memory, 4 bytes for each; the model version that it was read from may be closed. Immutable and
  * safe for use by many threads.
  */
-final class LlamaModel {
+public final class LlamaModel {
   private final LlamaConfig config;
   private final LlamaWeights weights;
 
@@ -25,7 +25,7 @@ final class LlamaModel {
    * @throws IllegalArgumentException if it is no plain Llama, saying what was expected and found
    * @throws IOException if reading failed
    */
-  static LlamaModel read(ModelVersion model) throws IOException {
+  public static LlamaModel read(ModelVersion model) throws IOException {
     LlamaConfig config = LlamaConfig.of(model);
     return new LlamaModel(config, LlamaWeights.read(model, config));
   }
@@ -36,7 +36,7 @@ final class LlamaModel {
    * @param tokens at least one id
    * @return a logit for each id of the vocabulary
    */
-  float[] logits(int... tokens) {
+  public float[] logits(int... tokens) {
     return new LlamaDecoder(config, weights, tokens.length).feed(tokens);
   }
 
@@ -47,7 +47,7 @@ final class LlamaModel {
    * @param longest the most ids to add, at least 1
    * @return the ids added, without an end token
    */
-  int[] complete(int[] prompt, int longest) {
+  public int[] complete(int[] prompt, int longest) {
     LlamaDecoder decoder = new LlamaDecoder(config, weights, prompt.length + longest - 1);
     int[] added = new int[longest];
     float[] logits = decoder.feed(prompt);

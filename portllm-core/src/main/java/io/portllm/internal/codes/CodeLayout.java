@@ -8,18 +8,27 @@ import io.portllm.internal.text.Names;
 /**
  * Where the codes and scales of a quantised tensor lie; see {@link io.portllm.Delta.Quantised}.
  *
- * @param bits of a code: 8, 4 or 1
+ * @param bits of a code: 8, 4, 3, 2 or 1
  * @param rows of the tensor
  * @param columns of the tensor
  * @param group columns that share a scale; 0 if all weights do
  */
 public record CodeLayout(int bits, long rows, long columns, long group) {
   public CodeLayout {
-    if (bits != 8 && bits != 4 && bits != 1) {
-      throw new IllegalArgumentException("bits must be 8, 4 or 1 but was " + bits);
-    }
+    requireBits(bits);
     if (group < 0 || group < columns && group % 8 != 0) {
       throw new IllegalArgumentException("group must be 0, a multiple of 8 or at least a row but was " + group);
+    }
+  }
+
+  /**
+   * Checks a number of bits.
+   *
+   * @throws IllegalArgumentException if codes cannot have so many
+   */
+  public static void requireBits(int bits) {
+    if (bits < 1 || bits > 4 && bits != 8) {
+      throw new IllegalArgumentException("bits must be 8, 4, 3, 2 or 1 but was " + bits);
     }
   }
 
@@ -50,25 +59,41 @@ public record CodeLayout(int bits, long rows, long columns, long group) {
 
   /** The largest code; codes go from its negative to it. */
   public int largest() {
-    return bits == 8 ? 127 : bits == 4 ? 7 : 1;
+    return isOdd() ? (1 << bits) - 1 : (1 << (bits - 1)) - 1;
+  }
+
+  /** Whether codes are the odd numbers alone, which makes the most of few of them. */
+  public boolean isOdd() {
+    return bits < 4;
   }
 
   /** The code at a column of a row whose codes begin at byte {@code start} of {@code codes}. */
   public int code(byte[] codes, int start, int column) {
+    int at = column * bits;
+    int low = start + (at >> 3);
     return switch (bits) {
-      case 8 -> codes[start + column];
+      case 8 -> codes[low];
       // Shifting left first brings the sign of the four bits to the top.
-      case 4 -> codes[start + (column >> 1)] << (28 - 4 * (column & 1)) >> 28;
-      default -> (codes[start + (column >> 3)] >> (column & 7) & 1) * 2 - 1;
+      case 4 -> codes[low] << (28 - (at & 7)) >> 28;
+      case 3 -> {
+        // Three bits may lie across two bytes.
+        int pair = (at & 7) > 5 ? codes[low] & 0xff | codes[low + 1] << 8 : codes[low];
+        yield (pair >> (at & 7) & 7) * 2 - 7;
+      }
+      case 2 -> (codes[low] >> (at & 7) & 3) * 2 - 3;
+      default -> (codes[low] >> (at & 7) & 1) * 2 - 1;
     };
   }
 
   /** Writes a code where {@link #code} reads it; the bits there must be 0. */
   public void put(byte[] codes, int start, int column, int code) {
-    switch (bits) {
-      case 8 -> codes[start + column] = (byte) code;
-      case 4 -> codes[start + (column >> 1)] |= (byte) ((code & 15) << 4 * (column & 1));
-      default -> codes[start + (column >> 3)] |= (byte) ((code > 0 ? 1 : 0) << (column & 7));
+    int at = column * bits;
+    int low = start + (at >> 3);
+    int stored = (isOdd() ? code + largest() >> 1 : code) & (1 << bits) - 1;
+    int shifted = stored << (at & 7);
+    codes[low] |= (byte) shifted;
+    if (shifted > 0xff) {
+      codes[low + 1] |= (byte) (shifted >> 8);
     }
   }
 

@@ -12,6 +12,7 @@ import io.portllm.compress.Loss;
 import io.portllm.internal.patch.DeltaValues;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Glob;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -66,7 +67,7 @@ public final class PatchCompression {
       Delta delta = entry.getValue();
       if (delta.isAdditive()) {
         Changes changes = new Changes(name, delta, shared);
-        boolean whole = !chosen.test(name) || only.isEmpty() && isKeptWhole(name, delta);
+        boolean whole = !chosen.test(name) || only.isEmpty() && isKeptWhole(name, delta) || isNoMatrix(name, delta);
         total += 4 * delta.shape().elements();
         tasks.put(name, new FutureTask<>(() -> step(name, delta, changes, whole)));
       } else {
@@ -95,7 +96,7 @@ public final class PatchCompression {
     }
     double error = losses.values().stream().reduce(new Loss(0, 0), Loss::plus).relativeError();
     String recipe = String.format(Locale.ROOT, "(%s) at %s, relative error %.4g", patch.recipe(), compression.description(), error);
-    return new Compressed(Patch.of(deltas, patch.base(), recipe), losses, whole);
+    return new Compressed(Patch.of(deltas, patch.base(), recipe).withTokens(patch.tokens()), losses, whole);
   }
 
   private Map<String, Outcome> run(Map<String, FutureTask<Outcome>> tasks) throws IOException {
@@ -157,7 +158,13 @@ public final class PatchCompression {
 
   private boolean isKeptWhole(String name, Delta delta) {
     boolean small = Terms.of(delta).stream().map(Delta.Term::delta).allMatch(PatchCompression::isSmall);
-    return small || delta.shape().rank() < 2 || compression.isOneBit() && Embeddings.isVocabulary(name);
+    return small || delta.shape().rank() < 2 || compression.keepsVocabulary() && Embeddings.isVocabulary(name);
+  }
+
+  /** Whether a change has no singular directions to keep. */
+  private boolean isNoMatrix(String name, Delta delta) {
+    Shape shape = delta.shape();
+    return compression instanceof Compression.Bands && (shape.rank() < 2 || Stacks.isStack(name, shape));
   }
 
   private static boolean isSmall(Delta term) {
@@ -178,6 +185,9 @@ public final class PatchCompression {
     Shape shape = delta.shape();
     if (compression instanceof Compression.Bits bits) {
       return Quantiser.quantise(name, shape, bits.bits(), group(shape, bits.group()), changes, statistics, changes.inputs());
+    }
+    if (compression instanceof Compression.Bands bands) {
+      return Banding.of(name, delta, bands, () -> failed);
     }
     Compression.Density density = (Compression.Density) compression;
     Kept kept = Kept.of(changes, Math.max(1, Math.round(density.density() * shape.elements())), blocks);

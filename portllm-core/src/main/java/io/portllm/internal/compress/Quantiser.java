@@ -17,8 +17,9 @@ import java.util.Map;
  * {@link #TILE} values, or up to that many columns of a row if rows are longer; its codes lie side by side, and so do its scales.
  *
  * <p>Of 8 and 4 bits, the scale is the largest magnitude by the largest code, and a code is the value by the scale, rounded to nearest,
- * ties to even; both divisions in float32. Of 1 bit, the scale is the mean magnitude (BitDelta, arXiv 2402.10193, equation 4), summed in
- * float64, and a code is set where the value is greater than 0.
+ * ties to even; both divisions in float32. Of 3 and 2 bits, codes are odd numbers and the scale is fitted to them ({@link OddScale}). Of 1
+ * bit, the scale is the mean magnitude (BitDelta, arXiv 2402.10193, equation 4), summed in float64, and a code is set where the value is
+ * greater than 0.
  */
 final class Quantiser {
   private static final int TILE = 1 << 16;
@@ -47,9 +48,12 @@ final class Quantiser {
    * @param inputs what {@code source} reads
    */
   static Delta.Quantised quantise(
-      String name, Shape shape, int bits, long group, Elements source, Statistics statistics, List<Tensor> inputs) {
+      String name, Shape shape, int bits, long group, Elements source, Statistics statistics, List<Tensor> inputs) throws IOException {
     CodeLayout layout = CodeLayout.of(shape, bits, group);
     float scale = scale(layout, statistics.largest(), statistics.magnitudes(), statistics.count());
+    if (group == 0 && OddScale.isOf(layout)) {
+      scale = OddScale.fit(layout, scale, source);
+    }
     Quantiser quantiser = new Quantiser(layout, source, scale);
     TensorInfo codes = new TensorInfo(name + ".codes", DType.U8, layout.codes());
     TensorInfo scales = new TensorInfo(name + ".scales", DType.F32, layout.scales());
@@ -58,7 +62,7 @@ final class Quantiser {
   }
 
   private static float scale(CodeLayout layout, float largest, double magnitudes, long count) {
-    return layout.bits() == 1 ? (float) (magnitudes / count) : largest / layout.largest();
+    return layout.isOdd() ? OddScale.first(layout, magnitudes / count) : largest / layout.largest();
   }
 
   private void readCodes(long offset, ByteBuffer target) throws IOException {
@@ -133,6 +137,9 @@ final class Quantiser {
         sum += magnitude;
       }
       scales[i] = scale(layout, largest, sum, to - from);
+      if (OddScale.isOf(layout)) {
+        scales[i] = OddScale.fit(layout, scales[i], values, from, to);
+      }
     }
     return scales;
   }
@@ -155,6 +162,9 @@ final class Quantiser {
   private int code(float value, float by) {
     if (layout.bits() == 1) {
       return value > 0 ? 1 : -1;
+    }
+    if (layout.isOdd()) {
+      return OddScale.code(layout, value, by);
     }
     // A scale so small that it is 0 stands for changes too small for it.
     return by == 0 ? 0 : Math.max(-layout.largest(), Math.min(layout.largest(), (int) Math.rint(value / by)));

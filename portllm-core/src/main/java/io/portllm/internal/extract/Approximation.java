@@ -30,6 +30,9 @@ public record Approximation(double norm, long nonFinite, int rank, boolean fits,
 
   private static final int FIRST_WIDTH = 64;
 
+  /** Matrices with no more rows or columns than this are decomposed whole, which takes no longer and leaves nothing to chance. */
+  private static final int WHOLE = 128;
+
   /** What is left of the squared norm where float32 factors cannot come closer. */
   private static final double FLOAT_PRECISION = 1e-14;
 
@@ -43,7 +46,7 @@ public record Approximation(double norm, long nonFinite, int rank, boolean fits,
     int cap = Math.min(full, rule.most());
     int fitting = (int) (((long) matrix.rows() * matrix.columns() - 1) / (matrix.rows() + matrix.columns()));
     int most = rule.energy().isPresent() ? Math.min(cap, fitting) : cap;
-    int widest = Math.min(full, most + Math.max(EXTRA, most / 2));
+    int widest = full <= WHOLE ? full : Math.min(full, most + Math.max(EXTRA, most / 2));
     int width = rule.energy().isPresent() ? Math.min(widest, FIRST_WIDTH) : widest;
     double[] x = matrix.sample(width, 0, SEED);
     if (matrix.nonFinite() > 0 || matrix.squares() == 0) {
@@ -92,7 +95,7 @@ public record Approximation(double norm, long nonFinite, int rank, boolean fits,
   }
 
   /** The least rank that satisfies the rule, or 0 if none of the sketch does. */
-  private static int least(double[] values, double squares, RankRule rule) {
+  static int least(double[] values, double squares, RankRule rule) {
     double rest = rule.energy().isPresent() ? Math.max(1 - rule.energy().getAsDouble(), RankRule.ENERGY_PRECISION) : FLOAT_PRECISION;
     double left = squares;
     for (int rank = 1; rank <= values.length; rank++) {

@@ -10,7 +10,7 @@ import java.util.stream.IntStream;
  * @param values the singular values, largest first
  * @param right columns × columns: row i is the right singular vector of value i
  */
-record JacobiSvd(double[] values, double[] right) {
+public record JacobiSvd(double[] values, double[] right) {
   /** Columns are orthogonal when their cosine is below this. */
   private static final double ORTHOGONAL = 1e-14;
 
@@ -22,7 +22,7 @@ record JacobiSvd(double[] values, double[] right) {
    *
    * @param columns the matrix by columns, {@code count} of {@code length} values each; overwritten
    */
-  static JacobiSvd of(double[] columns, int count, int length) {
+  public static JacobiSvd of(double[] columns, int count, int length) {
     double[] right = new double[count * count];
     for (int i = 0; i < count; i++) {
       right[i * count + i] = 1;

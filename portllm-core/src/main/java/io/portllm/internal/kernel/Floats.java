@@ -144,6 +144,18 @@ public final class Floats {
     }
   }
 
+  /** Writes float32 values as elements of any arithmetic type, rounded once. */
+  public static void write(DType type, float[] values, ByteBuffer target, int start, int count, int[] scratch) {
+    if (type == DType.F64) {
+      for (int i = 0; i < count; i++) {
+        target.putDouble(8 * (start + i), values[i]);
+      }
+    } else {
+      narrow(type, values, scratch, count);
+      writeBits(type, scratch, target, start, count);
+    }
+  }
+
   /** Reads elements of any arithmetic type as float64, exactly. */
   public static void read(DType type, ByteBuffer source, int start, double[] values, int count, int[] scratch, float[] floats) {
     if (type == DType.F64) {

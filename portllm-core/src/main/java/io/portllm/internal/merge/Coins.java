@@ -15,14 +15,15 @@ final class Coins {
    * The numbers of one tensor of one patch.
    *
    * @param seed chosen by the caller
+   * @param start what is added to each index
    * @param patch which of the patches, so that each has its own
    */
-  Coins(long seed, int patch, String tensor) {
+  Coins(long seed, int patch, String tensor, long start) {
     long hash = mix(mix(seed) + patch);
     for (byte letter : tensor.getBytes(StandardCharsets.UTF_8)) {
       hash = mix(hash ^ letter);
     }
-    this.key = hash;
+    this.key = hash + start * STEP;
   }
 
   /** A number from 0 to 1, 1 excluded, of the element {@code index}. */

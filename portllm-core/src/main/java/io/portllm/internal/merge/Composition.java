@@ -4,12 +4,16 @@ import com.google.common.primitives.ImmutableDoubleArray;
 import io.portllm.Delta;
 import io.portllm.Patch;
 import io.portllm.RowChange;
+import io.portllm.TokenRows;
+import io.portllm.internal.patch.PatchTokens;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.merge.Combination;
 import io.portllm.merge.MergeMethod;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -30,7 +34,8 @@ public final class Composition {
   /** The patch that {@code method} makes. Arguments were checked. */
   public static Patch of(List<Patch> patches, List<Double> weights, MergeMethod method) {
     Composition composition = new Composition(patches, ImmutableDoubleArray.copyOf(weights), method);
-    return Patch.of(composition.compose(), PatchTensors.base(patches), composition.recipe());
+    TokenRows tokens = PatchTokens.common(patches);
+    return Patch.of(composition.compose(), PatchTensors.base(patches), composition.recipe()).withTokens(tokens);
   }
 
   private String recipe() {
@@ -50,7 +55,7 @@ public final class Composition {
     if (method instanceof MergeMethod.Ties ties) {
       ties(ties, tensors.inputs());
     } else {
-      tensors.inputs().forEach((tensor, all) -> put(tensor, change(tensor, all)));
+      tensors.inputs().forEach((tensor, all) -> put(tensor, each(all, part -> change(tensor, part))));
     }
     return deltas;
   }
@@ -70,13 +75,17 @@ public final class Composition {
 
   private RowChange change(String tensor, Inputs all) {
     if (method instanceof MergeMethod.Dare dare) {
-      return sparse(all, false, each(i -> Sparsifier.random(new Coins(dare.seed(), i, tensor), dare.density())), dare.combination());
+      return sparse(
+          all, false, each(i -> Sparsifier.random(new Coins(dare.seed(), i, tensor, all.start()), dare.density())), dare.combination());
     } else if (method instanceof MergeMethod.Della della) {
       double half = della.density() == 1 ? 0 : della.window() / 2;
       return sparse(
           all,
           true,
-          each(i -> Sparsifier.randomByRank(new Coins(della.seed(), i, tensor), della.density() - half, della.density() + half)),
+          each(
+              i ->
+                  Sparsifier.randomByRank(
+                      new Coins(della.seed(), i, tensor, all.start()), della.density() - half, della.density() + half)),
           della.combination());
     } else if (method instanceof MergeMethod.Breadcrumbs crumbs) {
       return sparse(all, false, each(i -> breadcrumbs(crumbs, all.of(i))), crumbs.combination());
@@ -99,14 +108,20 @@ public final class Composition {
 
   private void ties(MergeMethod.Ties ties, Map<String, Inputs> inputs) {
     if (ties.scope() == MergeMethod.Scope.TENSOR) {
-      inputs.forEach((tensor, all) -> put(tensor, sparse(all, false, each(i -> trim(ties, List.of(all.of(i)), 0)), ties.combination())));
+      inputs.forEach(
+          (tensor, all) ->
+              put(tensor, each(all, part -> sparse(part, false, each(i -> trim(ties, List.of(part.of(i)), 0)), ties.combination()))));
       return;
     }
     List<Memo<Cut>> lines = each(i -> line(ties, inputs.values().stream().map(all -> all.of(i)).toList()));
     long before = 0;
     for (Map.Entry<String, Inputs> entry : inputs.entrySet()) {
       long offset = before;
-      put(entry.getKey(), sparse(entry.getValue(), false, each(i -> Sparsifier.above(lines.get(i), offset)), ties.combination()));
+      put(
+          entry.getKey(),
+          each(
+              entry.getValue(),
+              part -> sparse(part, false, each(i -> Sparsifier.above(lines.get(i), offset + part.start())), ties.combination())));
       before += entry.getValue().shape().elements();
     }
   }
@@ -121,6 +136,13 @@ public final class Composition {
 
   private RowChange sparse(Inputs all, boolean byRow, List<Sparsifier> sparsifiers, Combination combination) {
     return new SparseSum(all, byRow, sparsifiers, weights, combination);
+  }
+
+  /** The matrices of a stack are merged each for itself, as if they were tensors of their own. */
+  private static RowChange each(Inputs all, Function<Inputs, RowChange> merged) {
+    return Stacks.isStack(all.tensor(), all.shape())
+        ? new StackedChange(all.shape(), all.tensors(), all.matrices().stream().map(merged).toList())
+        : merged.apply(all);
   }
 
   private <T> List<T> each(IntFunction<T> maker) {

@@ -9,6 +9,7 @@ import io.portllm.merge.ConflictReport.Pair;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -38,7 +39,7 @@ public final class Conflicts {
     for (Map.Entry<String, Inputs> entry : PatchTensors.of(patches).inputs().entrySet()) {
       Conflicts conflicts = new Conflicts(patches.size());
       conflicts.count(entry.getValue().all());
-      List<Optional<LowRankSpace>> spaces = new ArrayList<>();
+      List<Optional<List<LowRankSpace>>> spaces = new ArrayList<>();
       for (Patch patch : patches) {
         Delta delta = patch.deltas().get(entry.getKey());
         spaces.add(delta == null ? Optional.empty() : LowRankSpace.of(delta));
@@ -46,7 +47,7 @@ public final class Conflicts {
       tensors.add(conflicts.report(entry.getKey(), spaces));
       total.add(conflicts);
     }
-    return new ConflictReport(tensors, total.report("total", patches.stream().map(patch -> Optional.<LowRankSpace>empty()).toList()));
+    return new ConflictReport(tensors, total.report("total", patches.stream().map(patch -> Optional.<List<LowRankSpace>>empty()).toList()));
   }
 
   private void count(List<Elements> changes) throws IOException {
@@ -96,7 +97,7 @@ public final class Conflicts {
     gram.add(other.gram);
   }
 
-  private Conflict report(String name, List<Optional<LowRankSpace>> spaces) {
+  private Conflict report(String name, List<Optional<List<LowRankSpace>>> spaces) {
     List<Pair> pairs = new ArrayList<>();
     for (int i = 0; i < patches; i++) {
       for (int j = i + 1; j < patches; j++) {
@@ -107,11 +108,20 @@ public final class Conflicts {
     return new Conflict(name, elements, shared, disagreeing, sharedMagnitude, disagreeingMagnitude, energies, pairs);
   }
 
-  private static Optional<Overlap> overlap(Optional<LowRankSpace> first, Optional<LowRankSpace> second) {
-    if (first.isEmpty() || second.isEmpty()) {
+  /** Of stacks, the spaces of all matrices together: their angles are those of the pairs of matrices. */
+  private static Optional<Overlap> overlap(Optional<List<LowRankSpace>> first, Optional<List<LowRankSpace>> second) {
+    if (first.isEmpty() || second.isEmpty() || first.get().size() != second.get().size()) {
       return Optional.empty();
     }
-    List<Double> cosines = Arrays.stream(first.get().cosines(second.get())).boxed().toList();
-    return Optional.of(new Overlap(first.get().rank(), second.get().rank(), cosines));
+    List<Double> cosines = new ArrayList<>();
+    for (int i = 0; i < first.get().size(); i++) {
+      Arrays.stream(first.get().get(i).cosines(second.get().get(i))).forEach(cosines::add);
+    }
+    cosines.sort(Comparator.reverseOrder());
+    return Optional.of(new Overlap(rank(first.get()), rank(second.get()), cosines));
+  }
+
+  private static int rank(List<LowRankSpace> spaces) {
+    return spaces.stream().mapToInt(LowRankSpace::rank).sum();
   }
 }

@@ -4,6 +4,7 @@ import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.Tensor;
 import io.portllm.internal.kernel.Floats;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -19,11 +20,22 @@ import java.util.Optional;
  * @param basis orthonormal columns
  */
 public record LowRankSpace(double[][] basis) {
-  /** The space of a change, if it is a low-rank product or a sum of such. Reads the factors whole. */
-  public static Optional<LowRankSpace> of(Delta delta) throws IOException {
-    if (!delta.isAdditive() || !Terms.of(delta).stream().allMatch(term -> term.delta() instanceof Delta.LowRank)) {
+  /**
+   * The spaces of a change, one for each matrix of a stack, if it consists of low-rank products or sums of such. Reads the factors whole.
+   */
+  public static Optional<List<LowRankSpace>> of(Delta delta) throws IOException {
+    Optional<List<Delta>> products = Stacks.products(delta);
+    if (products.isEmpty()) {
       return Optional.empty();
     }
+    List<LowRankSpace> spaces = new ArrayList<>();
+    for (Delta product : products.get()) {
+      spaces.add(ofProducts(product));
+    }
+    return Optional.of(spaces);
+  }
+
+  private static LowRankSpace ofProducts(Delta delta) throws IOException {
     List<double[]> left = new ArrayList<>();
     List<double[]> right = new ArrayList<>();
     for (Delta.Term term : Terms.of(delta)) {
@@ -44,7 +56,7 @@ public record LowRankSpace(double[][] basis) {
     SmallMatrices.Qr a = SmallMatrices.Qr.of(right.toArray(double[][]::new));
     // B·A = Qb·(Rb·Raᵀ)·Qaᵀ, so the space is Qb times the left singular vectors of the small matrix in between.
     SmallMatrices.Svd core = SmallMatrices.Svd.of(SmallMatrices.product(b.r(), SmallMatrices.transpose(a.r(), a.r().length)));
-    return Optional.of(new LowRankSpace(SmallMatrices.product(b.q(), Arrays.copyOf(core.u(), core.rank()))));
+    return new LowRankSpace(SmallMatrices.product(b.q(), Arrays.copyOf(core.u(), core.rank())));
   }
 
   /** The number of its dimensions. */

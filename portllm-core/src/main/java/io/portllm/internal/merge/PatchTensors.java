@@ -86,7 +86,7 @@ final class PatchTensors {
           shape = Optional.of(shape.isEmpty() ? shape(tensor, delta) : common(tensor, shape.get(), shape(tensor, delta)));
         }
       }
-      shape.ifPresent(known -> inputs.put(tensor, new Inputs(tensor, known, changes)));
+      shape.ifPresent(known -> inputs.put(tensor, new Inputs(tensor, known, 0, changes)));
     }
   }
 

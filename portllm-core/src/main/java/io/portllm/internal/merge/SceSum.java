@@ -30,7 +30,8 @@ final class SceSum extends CombinedChange {
     select(facts.get().cut(), first, values, count);
     double[] votes = new double[values.length];
     Arrays.fill(votes, 1);
-    Sums.agreeing(values, votes, facts.get().weights(), true, count, target, at);
+    double[] weights = facts.get().weights();
+    Sums.agreeing(values, votes, weights, weights, count, target, at);
   }
 
   private Facts facts() throws IOException {

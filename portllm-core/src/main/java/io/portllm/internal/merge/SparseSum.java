@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.primitives.ImmutableDoubleArray;
 import io.portllm.merge.Combination;
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.List;
 
 /** A weighted sum of changes of which parts were left out first. */
@@ -26,10 +27,13 @@ final class SparseSum extends CombinedChange {
     }
     double[] weights = factors.toArray();
     int count = rows * columns;
-    if (combination == Combination.SUM) {
-      Sums.all(values, weights, count, target, at);
-    } else {
-      Sums.agreeing(values, weights, weights, combination == Combination.ELECTED_MEAN, count, target, at);
+    double[] equal = new double[weights.length];
+    Arrays.fill(equal, 1);
+    switch (combination) {
+      case SUM -> Sums.all(values, weights, count, target, at);
+      case ELECTED_SUM -> Sums.agreeing(values, weights, weights, new double[weights.length], count, target, at);
+      case ELECTED_MEAN -> Sums.agreeing(values, weights, weights, Arrays.stream(weights).map(Math::abs).toArray(), count, target, at);
+      case COUNTED_MEAN -> Sums.agreeing(values, equal, weights, equal, count, target, at);
     }
   }
 }

@@ -26,9 +26,9 @@ final class Sums {
   /**
    * Σ wᵢ·δᵢ over the patches whose vote vᵢ·δᵢ has the sign of the sum of votes; a sum of zero counts as positive.
    *
-   * @param mean whether it is divided by Σ |wᵢ| over the same patches
+   * @param shares what it is divided by the sum of, over the same patches; zeros to divide by nothing
    */
-  static void agreeing(float[][] values, double[] votes, double[] weights, boolean mean, int count, float[] target, int at) {
+  static void agreeing(float[][] values, double[] votes, double[] weights, double[] shares, int count, float[] target, int at) {
     double[] elected = new double[count];
     add(values, votes, count, elected);
     double[] sums = new double[count];
@@ -36,16 +36,16 @@ final class Sums {
     for (int i = 0; i < weights.length; i++) {
       float[] change = values[i];
       double weight = weights[i];
-      double magnitude = Math.abs(weight);
+      double share = shares[i];
       for (int e = 0; e < count; e++) {
         double vote = elected[e] < 0 ? -votes[i] : votes[i];
         boolean agrees = vote * change[e] > 0;
         sums[e] += agrees ? weight * change[e] : 0;
-        divisors[e] += agrees ? magnitude : 0;
+        divisors[e] += agrees ? share : 0;
       }
     }
     for (int e = 0; e < count; e++) {
-      target[at + e] = (float) (mean && divisors[e] != 0 ? sums[e] / divisors[e] : sums[e]);
+      target[at + e] = (float) (divisors[e] == 0 ? sums[e] : sums[e] / divisors[e]);
     }
   }
 }

@@ -1,16 +1,23 @@
 package io.portllm.internal.patch;
 
 import io.portllm.ModelVersion;
+import io.portllm.Patch;
 import io.portllm.Rounding;
 import io.portllm.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import java.util.Set;
 
 /** A version that is computed from others as it is read. */
 public interface DerivedModel extends ModelVersion {
   /** The version that it has its names, files and types from. */
   ModelVersion newBase();
+
+  /** What was put onto the new base, if it was one patch. */
+  default Optional<Patch> patch() {
+    return Optional.empty();
+  }
 
   /** Every version that reading this one reads, itself derived or not. */
   Set<ModelVersion> inputs();

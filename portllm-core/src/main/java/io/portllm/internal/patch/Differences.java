@@ -13,6 +13,7 @@ import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.Tying;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,6 +28,7 @@ public final class Differences {
   private final MergeOptions options;
   private final Embeddings tunedEmbeddings;
   private final Embeddings baseEmbeddings;
+  private final TokenMatch tokens;
   private final Map<String, Delta> deltas = new TreeMap<>();
   private final List<Mismatch> mismatches = new ArrayList<>();
 
@@ -36,9 +38,11 @@ public final class Differences {
     this.options = options;
     this.tunedEmbeddings = Embeddings.of(tuned);
     this.baseEmbeddings = Embeddings.of(base);
+    Vocabulary vocabulary = options.allows(Allow.ROWS_BY_INDEX) ? Vocabulary.empty() : PatchTokens.of(tuned);
+    this.tokens = TokenMatch.of(vocabulary, base, options, mismatches::add);
   }
 
-  /** {@code tuned − base}. Reads headers only. */
+  /** {@code tuned − base}. Reads headers and vocabularies only. */
   public static Patch between(ModelVersion tuned, ModelVersion base, MergeOptions options) {
     Differences differences = new Differences(tuned, base, options);
     differences.compareTying();
@@ -54,7 +58,8 @@ public final class Differences {
       throw new IncompatibleModelException(
           Names.quote(tuned.name()) + " is no fine-tune of " + Names.quote(base.name()), differences.mismatches);
     }
-    return Patch.of(differences.deltas, Optional.of(differences.base()), Names.last(tuned.name()) + " - " + Names.last(base.name()));
+    return Patch.of(differences.deltas, Optional.of(differences.base()), Names.last(tuned.name()) + " - " + Names.last(base.name()))
+        .withTokens(differences.tokens.rows());
   }
 
   /** The base, counted as tied only where the fine-tuned model is tied too: else the patch has two changes, not one. */
@@ -62,7 +67,7 @@ public final class Differences {
     PatchBase known = PatchBase.of(base);
     return tunedEmbeddings.tying() == known.tying()
         ? known
-        : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model());
+        : new PatchBase(known.name(), known.fingerprint(), Tying.UNTIED, known.tensors(), known.digests(), known.model(), known.sketch());
   }
 
   /** Every tensor of either, bit for bit. Reads headers only. */
@@ -117,7 +122,8 @@ public final class Differences {
       mismatches.add(Mismatch.of(theirs.name(), theirs.dtype() + " weights scaled by " + Names.quote(scales.get()) + " cannot be subtracted"));
       return;
     }
-    deltas.put(theirs.name(), new Delta.Difference(tunedTensor, baseTensor));
+    boolean rowsAreTokens = Embeddings.isVocabulary(theirs.name());
+    deltas.put(theirs.name(), rowsAreTokens ? tokens.difference(tunedTensor, baseTensor) : new Delta.Difference(tunedTensor, baseTensor));
   }
 
   private boolean sameShape(TensorInfo mine, TensorInfo theirs) {
@@ -126,8 +132,8 @@ public final class Differences {
     if (found.equals(expected)) {
       return true;
     }
-    if (Vocabulary.differsInRowsOnly(theirs.name(), expected, found)) {
-      return refuseUnless(
+    if (Embeddings.differInRowsOnly(theirs.name(), expected, found)) {
+      return tokens.isByToken() || refuseUnless(
           Allow.OTHER_VOCABULARY, theirs.name(), "has " + expected.rows() + " rows in the base and " + found.rows() + " in the fine-tuned model");
     }
     refuseUnless(Allow.OTHER_SHAPES, theirs.name(), "is " + expected + " in the base and " + found + " in the fine-tuned model");

@@ -1,6 +1,7 @@
 package io.portllm.internal.patch;
 
 import io.portllm.ModelVersion;
+import io.portllm.Shape;
 import io.portllm.TensorInfo;
 import io.portllm.Tying;
 import java.util.List;
@@ -56,6 +57,11 @@ public record Embeddings(Optional<String> embedding, Optional<String> head, bool
   /** Whether the rows of the tensor called {@code name} stand for tokens. */
   public static boolean isVocabulary(String name) {
     return VOCABULARY.stream().anyMatch(end -> endsWith(name, end));
+  }
+
+  /** Whether the rows of the tensor called {@code tensor} stand for tokens, and the shapes differ in their number alone. */
+  static boolean differInRowsOnly(String tensor, Shape one, Shape other) {
+    return isVocabulary(tensor) && one.rank() == other.rank() && one.rank() >= 1 && one.withRows(0).equals(other.withRows(0));
   }
 
   private static Tying tying(Map<String, String> config, boolean headStored) {

@@ -38,7 +38,7 @@ final class ExactFitting {
     if (!fitting.mismatches.isEmpty()) {
       throw new IncompatibleModelException(ExactBase.refusal(patch, model), fitting.mismatches);
     }
-    return new Fitting.Plan(ImmutableMap.copyOf(fitting.changes), fitting.shards());
+    return new Fitting.Plan(model, ImmutableMap.copyOf(fitting.changes), Map.of(), fitting.shards());
   }
 
   private void fit(String name, Delta.Exact delta) {

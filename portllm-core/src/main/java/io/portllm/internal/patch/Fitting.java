@@ -30,23 +30,29 @@ final class Fitting {
   /**
    * The outcome.
    *
+   * @param newBase what the changes are put on
    * @param changes the change of each tensor that is changed
+   * @param rows which rows of its change each row of a tensor gets, where that is not the row of the same number
    * @param shards the files of the output
    */
-  record Plan(Map<String, Delta> changes, List<Shard> shards) {}
+  record Plan(ModelVersion newBase, Map<String, Delta> changes, Map<String, RowMap> rows, List<Shard> shards) {}
 
   private final Patch patch;
   private final ModelVersion newBase;
   private final MergeOptions options;
   private final Embeddings embeddings;
+  private final TokenFitting tokens;
+  private final Map<String, RowMap> rows = new LinkedHashMap<>();
   private final Map<String, Delta> changes = new LinkedHashMap<>();
   private final List<TensorInfo> additions = new ArrayList<>();
   private final List<Mismatch> mismatches = new ArrayList<>();
 
   private Fitting(Patch patch, ModelVersion newBase, MergeOptions options) {
     this.patch = patch;
-    this.newBase = newBase;
+    this.tokens = TokenFitting.of(patch, newBase, options);
+    this.newBase = tokens.newBase();
     this.options = options;
+    mismatches.addAll(tokens.mismatches());
     this.embeddings = Embeddings.of(newBase);
   }
 
@@ -58,11 +64,14 @@ final class Fitting {
     patch.base().ifPresent(fitting::compareBases);
     Map<String, Delta> deltas = fitting.fitTying();
     deltas.forEach(fitting::fit);
+    if (fitting.mismatches.isEmpty()) {
+      fitting.mismatches.addAll(fitting.tokens.incomplete(fitting.changes));
+    }
     if (!fitting.mismatches.isEmpty()) {
       throw new IncompatibleModelException(
           "the patch " + Names.quote(patch.recipe()) + " does not fit " + Names.quote(newBase.name()), fitting.mismatches);
     }
-    return new Plan(ImmutableMap.copyOf(fitting.changes), fitting.shards());
+    return new Plan(fitting.newBase, ImmutableMap.copyOf(fitting.changes), ImmutableMap.copyOf(fitting.rows), fitting.shards());
   }
 
   private List<Shard> shards() {
@@ -87,7 +96,7 @@ final class Fitting {
         if (!(bothTied && isHead(theirs.name())) && !patch.deltas().containsKey(theirs.name())) {
           refuseUnless(Allow.EXTRA_TENSORS, theirs.name(), "is in the new base but not in the model that the patch was made on");
         }
-      } else if (!mine.shape().equals(theirs.shape()) && !isChanged(theirs.name())) {
+      } else if (!mine.shape().equals(theirs.shape()) && !isChanged(theirs.name()) && !differByTokens(mine, theirs)) {
         otherShape(theirs.name(), mine.shape(), theirs.shape());
       }
     }
@@ -96,6 +105,10 @@ final class Fitting {
         refuseUnless(Allow.MISSING_TENSORS, mine.name(), "is in the model that the patch was made on but not in the new base");
       }
     }
+  }
+
+  private boolean differByTokens(TensorInfo mine, TensorInfo theirs) {
+    return tokens.isByToken() && Embeddings.differInRowsOnly(mine.name(), mine.shape(), theirs.shape());
   }
 
   private boolean isChanged(String tensor) {
@@ -189,6 +202,10 @@ final class Fitting {
       mismatches.add(Mismatch.of(name, "is " + target.dtype() + " in the new base, which cannot be changed"));
     } else if (fits(name, delta, target.shape())) {
       changes.put(name, delta);
+      tokens.map(target).ifPresent(map -> {
+        tokens.refusal(target, delta).ifPresent(mismatches::add);
+        rows.put(name, map);
+      });
     }
   }
 
@@ -213,6 +230,9 @@ final class Fitting {
   }
 
   private boolean fits(String name, Delta delta, Shape target) {
+    if (tokens.isByToken() && Embeddings.isVocabulary(name) && delta.shape().columns() == target.columns()) {
+      return true;
+    }
     if (Rows.only(delta)) {
       if (!Rows.fit(delta, target)) {
         refuseUnless(
@@ -238,7 +258,7 @@ final class Fitting {
 
   /** Records another shape unless it is allowed; true if the change can still be applied to the rows in common. */
   private boolean otherShape(String name, Shape patched, Shape target) {
-    if (Vocabulary.differsInRowsOnly(name, patched, target)) {
+    if (Embeddings.differInRowsOnly(name, patched, target)) {
       return refuseUnless(
           Allow.OTHER_VOCABULARY, name, "has " + patched.rows() + " rows in the patch and " + target.rows() + " in the new base");
     }

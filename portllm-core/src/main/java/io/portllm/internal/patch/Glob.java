@@ -26,8 +26,8 @@ public final class Glob {
     return name -> globs.stream().anyMatch(glob -> matches(glob, name));
   }
 
-  /** Greedy with one point to go back to, so that time stays within pattern × name. */
-  static boolean matches(String glob, String name) {
+  /** Whether {@code glob} matches all of {@code name}. Greedy with one point to go back to, so that time stays within pattern × name. */
+  public static boolean matches(String glob, String name) {
     int g = 0;
     int n = 0;
     int star = -1;

@@ -33,6 +33,14 @@ public abstract class OneTensor implements ModelVersion {
     return new Values(new TensorInfo(name, DType.F32, shape), values).tensor();
   }
 
+  /** A tensor of these bytes, little-endian, which are not copied and must not change. */
+  public static Tensor of(TensorInfo info, byte[] bytes) {
+    if (bytes.length != info.bytes()) {
+      throw new IllegalArgumentException(info + " needs " + info.bytes() + " bytes but there are " + bytes.length);
+    }
+    return new Bytes(info, bytes).tensor();
+  }
+
   /** The tensor. */
   public final Tensor tensor() {
     return new Tensor(this, info);
@@ -101,6 +109,20 @@ public abstract class OneTensor implements ModelVersion {
       FloatBuffer target = destination.slice().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer();
       target.put(values, Math.toIntExact(offset / 4), count);
       destination.position(destination.position() + 4 * count);
+    }
+  }
+
+  private static final class Bytes extends OneTensor {
+    private final byte[] bytes;
+
+    Bytes(TensorInfo info, byte[] bytes) {
+      super(info);
+      this.bytes = bytes;
+    }
+
+    @Override
+    protected void read(long offset, ByteBuffer destination) {
+      destination.put(bytes, Math.toIntExact(offset), destination.remaining());
     }
   }
 }

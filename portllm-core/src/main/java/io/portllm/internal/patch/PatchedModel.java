@@ -3,6 +3,7 @@ package io.portllm.internal.patch;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
+import io.portllm.AddedToken;
 import io.portllm.Allow;
 import io.portllm.DType;
 import io.portllm.Delta;
@@ -17,6 +18,7 @@ import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.Conversion;
 import io.portllm.internal.text.Names;
@@ -36,9 +38,11 @@ public final class PatchedModel implements DerivedModel {
   /** Bytes of one operand that are read at a time. Three operands and the result then fit the second-level cache. */
   private static final int RUN_BYTES = 512 << 10;
 
+  private final Patch patch;
   private final ModelVersion newBase;
   private final MergeOptions options;
   private final Map<String, Delta> changes;
+  private final Map<String, RowMap> rows;
   private final Optional<ExactBase> exactBase;
   private final List<Shard> shards;
   private final Map<String, TensorInfo> tensors;
@@ -49,9 +53,11 @@ public final class PatchedModel implements DerivedModel {
 
   private PatchedModel(Patch patch, ModelVersion newBase, MergeOptions options) {
     Fitting.Plan plan = Fitting.plan(patch, newBase, options);
-    this.newBase = newBase;
+    this.patch = patch;
+    this.newBase = plan.newBase();
     this.options = options;
     this.changes = plan.changes();
+    this.rows = plan.rows();
     this.exactBase = patch.isExact() ? Optional.of(new ExactBase(patch, newBase)) : Optional.empty();
     this.shards = plan.shards();
     ImmutableMap.Builder<String, TensorInfo> all = ImmutableMap.builder();
@@ -59,7 +65,7 @@ public final class PatchedModel implements DerivedModel {
     this.tensors = all.buildOrThrow();
     this.inputs = Collections.newSetFromMap(new IdentityHashMap<>());
     changes.values().forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
-    inputs.add(newBase);
+    inputs.add(this.newBase);
   }
 
   /**
@@ -74,6 +80,11 @@ public final class PatchedModel implements DerivedModel {
   @Override
   public ModelVersion newBase() {
     return newBase;
+  }
+
+  @Override
+  public Optional<Patch> patch() {
+    return Optional.of(patch);
   }
 
   @Override
@@ -122,6 +133,11 @@ public final class PatchedModel implements DerivedModel {
     return delta != null && !(delta instanceof Delta.Unchanged);
   }
 
+  /** What is done to the tensor of this name, fitted to the new base: its tying and its tokens. */
+  public Optional<Delta> change(String tensor) {
+    return Optional.ofNullable(changes.get(tensor));
+  }
+
   @Override
   public String name() {
     return newBase.name();
@@ -153,6 +169,17 @@ public final class PatchedModel implements DerivedModel {
   }
 
   @Override
+  public Vocabulary vocabulary() throws IOException {
+    return newBase.vocabulary();
+  }
+
+  @Override
+  public ModelVersion withTokens(List<AddedToken> tokens) throws IOException {
+    ModelVersion grown = newBase.withTokens(tokens);
+    return GrownModel.of(this, grown.vocabulary(), tokens, grown.sideFiles(), grown.config());
+  }
+
+  @Override
   public void verifyUnchanged() throws IOException {
     for (ModelVersion input : inputs) {
       input.verifyUnchanged();
@@ -171,9 +198,7 @@ public final class PatchedModel implements DerivedModel {
 
   @Override
   public Rounding readCounting(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
-    if (closed) {
-      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
-    }
+    requireOpen();
     if (exactBase.isPresent()) {
       exactBase.get().require(tensor.name());
     }
@@ -194,6 +219,31 @@ public final class PatchedModel implements DerivedModel {
       readBytes(tensor, delta, offset, destination);
       return Rounding.NONE;
     }
+    return evaluateRuns(tensor, delta, offset, destination, false);
+  }
+
+  /**
+   * Changes weights that the caller has read from the new base.
+   *
+   * @param tensor one of arithmetic type that this version {@link #changes}
+   * @param offset the first byte, counted from the start of the tensor
+   * @param weights the new base's bytes from position to limit, little-endian, which the changed ones replace
+   * @return what rounding did
+   * @throws IncompatibleModelException if an element overflowed and that is not allowed, or became infinite or NaN
+   */
+  public Rounding change(TensorInfo tensor, long offset, ByteBuffer weights) throws IOException {
+    requireOpen();
+    return evaluateRuns(tensor, changes.get(tensor.name()), offset, weights, true);
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException(Names.quote(name()) + " with a patch was closed");
+    }
+  }
+
+  /** Evaluates a range run by run; {@code given} if it holds the new base's weights already. */
+  private Rounding evaluateRuns(TensorInfo tensor, Delta delta, long offset, ByteBuffer destination, boolean given) throws IOException {
     int size = tensor.dtype().bytes();
     requireWholeElements(size, offset, destination);
     int step = RUN_BYTES / Math.max(size, elementBytes(delta));
@@ -202,7 +252,11 @@ public final class PatchedModel implements DerivedModel {
     while (destination.hasRemaining()) {
       int count = Math.min(step, destination.remaining() / size);
       ByteBuffer run = destination.slice(destination.position(), count * size).order(ByteOrder.LITTLE_ENDIAN);
-      total = total.plus(evaluate(tensor, delta, first, run, count));
+      Rounding counts =
+          rows.containsKey(tensor.name())
+              ? evaluateRows(tensor, delta, first, run, count, given)
+              : evaluate(tensor, delta, first, first, run, count, given);
+      total = total.plus(counts);
       destination.position(destination.position() + count * size);
       first += count;
     }
@@ -250,16 +304,46 @@ public final class PatchedModel implements DerivedModel {
     return DeltaTensors.of(delta).stream().mapToInt(tensor -> tensor.info().dtype().bytes()).max().orElse(1);
   }
 
-  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count) throws IOException {
-    if (delta instanceof Delta.Replacement replacement) {
-      return replace(tensor, replacement, first, run, count);
+  /** Evaluates a run whose rows get other rows of the change, as many at a time as follow on each other in both. */
+  private Rounding evaluateRows(TensorInfo tensor, Delta delta, long first, ByteBuffer run, int count, boolean given) throws IOException {
+    RowMap map = rows.get(tensor.name());
+    long columns = tensor.shape().columns();
+    int size = tensor.dtype().bytes();
+    Rounding total = Rounding.NONE;
+    for (int done = 0; done < count; ) {
+      long row = (first + done) / columns;
+      long inRow = (first + done) % columns;
+      int length = (int) Math.min(count - done, (map.runEnd(row) - row) * columns - inRow);
+      ByteBuffer part = run.slice(done * size, length * size).order(ByteOrder.LITTLE_ENDIAN);
+      if (map.source(row) != RowMap.NONE) {
+        total = total.plus(evaluate(tensor, delta, first + done, map.source(row) * columns + inRow, part, length, given));
+      } else if (!given) {
+        newBase.read(tensor, (first + done) * size, part);
+      }
+      done += length;
     }
-    newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
-    if (delta instanceof Delta.RowReplacement rows) {
-      return replaceRows(tensor, rows, first, run, count);
+    return total;
+  }
+
+  /**
+   * Evaluates a run.
+   *
+   * @param first its first element
+   * @param at the element of the change that the first element gets
+   * @param given whether {@code run} holds the new base's weights already
+   */
+  private Rounding evaluate(TensorInfo tensor, Delta delta, long first, long at, ByteBuffer run, int count, boolean given) throws IOException {
+    if (delta instanceof Delta.Replacement replacement) {
+      return replace(tensor, replacement, first, at, run, count, given);
+    }
+    if (!given) {
+      newBase.read(tensor, first * tensor.dtype().bytes(), run.duplicate());
+    }
+    if (delta instanceof Delta.RowReplacement rowReplacement) {
+      return replaceRows(tensor, rowReplacement, first, at, run, count);
     }
     try (Operands operands = new Operands(factors, buffers)) {
-      List<Merger.Operand> read = operands.read(delta, new Tensor(newBase, tensor), first, count);
+      List<Merger.Operand> read = operands.read(delta, new Tensor(newBase, tensor), at, count);
       if (read.isEmpty()) {
         return Rounding.NONE;
       }
@@ -268,31 +352,33 @@ public final class PatchedModel implements DerivedModel {
     }
   }
 
-  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, ByteBuffer run, int count) throws IOException {
+  private Rounding replace(TensorInfo tensor, Delta.Replacement replacement, long first, long at, ByteBuffer run, int count, boolean given)
+      throws IOException {
     Tensor values = replacement.values();
     int size = tensor.dtype().bytes();
-    int covered = (int) Math.max(0, Math.min(count, values.info().elements() - first));
-    if (covered < count) {
+    int covered = (int) Math.max(0, Math.min(count, values.info().elements() - at));
+    if (covered < count && !given) {
       newBase.read(tensor, (first + covered) * size, run.slice(covered * size, (count - covered) * size));
     }
     if (covered == 0) {
       return Rounding.NONE;
     }
-    return overwrite(tensor, values, first, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
+    return overwrite(tensor, values, at, run.slice(0, covered * size).order(ByteOrder.LITTLE_ENDIAN), first, covered);
   }
 
-  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, ByteBuffer run, int count) throws IOException {
+  private Rounding replaceRows(TensorInfo tensor, Delta.RowReplacement delta, long first, long at, ByteBuffer run, int count)
+      throws IOException {
     long columns = delta.shape().columns();
     int size = tensor.dtype().bytes();
     ImmutableLongArray indices = delta.indices();
     Rounding total = Rounding.NONE;
     for (int i = 0; i < indices.length(); i++) {
       long rowStart = indices.get(i) * columns;
-      long from = Math.max(first, rowStart);
-      long to = Math.min(first + count, rowStart + columns);
+      long from = Math.max(at, rowStart);
+      long to = Math.min(at + count, rowStart + columns);
       if (from < to) {
-        ByteBuffer part = run.slice((int) (from - first) * size, (int) (to - from) * size).order(ByteOrder.LITTLE_ENDIAN);
-        total = total.plus(overwrite(tensor, delta.values(), i * columns + from - rowStart, part, from, (int) (to - from)));
+        ByteBuffer part = run.slice((int) (from - at) * size, (int) (to - from) * size).order(ByteOrder.LITTLE_ENDIAN);
+        total = total.plus(overwrite(tensor, delta.values(), i * columns + from - rowStart, part, first + from - at, (int) (to - from)));
       }
     }
     return total;

@@ -21,7 +21,7 @@ final class QuantisedValues {
     long firstRow = first / columns;
     long firstByte = firstRow * layout.rowBytes() + first % columns * layout.bits() / 8;
     long lastRow = (first + count - 1) / columns;
-    long lastByte = lastRow * layout.rowBytes() + (first + count - 1) % columns * layout.bits() / 8;
+    long lastByte = lastRow * layout.rowBytes() + ((first + count - 1) % columns * layout.bits() + layout.bits() - 1) / 8;
     byte[] codes = Reading.bytes(delta.codes(), firstByte, Math.toIntExact(lastByte - firstByte + 1)).array();
     long firstScale = scale(layout, firstRow, first % columns);
     ByteBuffer scales = scales(delta, firstScale, scale(layout, lastRow, (first + count - 1) % columns));

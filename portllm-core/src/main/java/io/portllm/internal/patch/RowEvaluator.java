@@ -7,15 +7,27 @@ import java.io.IOException;
 /** Additive changes that need no weights, as float32 rows of a matrix. */
 public final class RowEvaluator {
   private final Shape shape;
+  private final long start;
   private final DeltaValues values;
 
   /** Evaluates {@code delta}, which {@link #isEvaluable}. */
   public RowEvaluator(Delta delta) {
+    this(delta, delta.shape(), 0);
+  }
+
+  private RowEvaluator(Delta delta, Shape shape, long start) {
     if (!isEvaluable(delta)) {
       throw new IllegalArgumentException("change must be additive and need no weights but was " + delta);
     }
-    this.shape = delta.shape();
+    this.shape = shape;
+    this.start = start;
     this.values = new DeltaValues("", delta, new DeltaValues.Shared());
+  }
+
+  /** Evaluates one matrix of a change of a {@link Stacks stack}. */
+  public static RowEvaluator ofMatrix(Delta stack, int number) {
+    Shape matrix = Stacks.matrix(stack.shape());
+    return new RowEvaluator(stack, matrix, number * matrix.elements());
   }
 
   /** Whether the values of {@code delta} can be computed without the weights that it is put on. */
@@ -39,6 +51,6 @@ public final class RowEvaluator {
    * @return how many of them are NaN or infinite
    */
   public long read(long fromRow, int rows, float[] target) throws IOException {
-    return values.readCounting(fromRow * shape.columns(), Math.toIntExact(rows * shape.columns()), target);
+    return values.readCounting(start + fromRow * shape.columns(), Math.toIntExact(rows * shape.columns()), target);
   }
 }

@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 /** A codec that knows one block: runs are copied through a small array, in which loops are fast whatever the buffer. */
 abstract class BlockwiseCodec implements BlockCodec {
   private static final int SCRATCH_BYTES = 8192;
+  private static final int SEARCHED = 32;
 
   private final DType type;
   private final boolean quantises;
@@ -28,11 +29,13 @@ abstract class BlockwiseCodec implements BlockCodec {
     throw new UnsupportedOperationException("cannot write " + type);
   }
 
-  /** Writes finite values as whole blocks, one by one unless a type needs working memory or is faster at several. */
-  void writeRun(float[] values, int from, int blocks, byte[] target, int at) {
-    for (int i = 0; i < blocks; i++) {
-      write(values, from + i * type.blockElements(), target, at + i * type.blockBytes());
-    }
+  /** What writes a run: block by block with {@link #write}, unless a type needs working memory or is faster at several. */
+  BlockWriter writer() {
+    return (values, from, blocks, target, at) -> {
+      for (int i = 0; i < blocks; i++) {
+        write(values, from + i * type.blockElements(), target, at + i * type.blockBytes());
+      }
+    };
   }
 
   @Override
@@ -70,13 +73,15 @@ abstract class BlockwiseCodec implements BlockCodec {
       throw new UnsupportedOperationException("cannot write " + type);
     }
     int left = blocks(elements);
-    int step = Math.min(left, SCRATCH_BYTES / type.blockBytes());
+    // A multiple of what a search handles at once.
+    int step = Math.min(left, SCRATCH_BYTES / type.blockBytes() / SEARCHED * SEARCHED);
     byte[] scratch = new byte[step * type.blockBytes()];
+    BlockWriter writer = writer();
     int source = from;
     int target = at;
     while (left > 0) {
       int count = Math.min(left, step);
-      writeRun(values, source, count, scratch, 0);
+      writer.write(values, source, count, scratch, 0);
       source += count * type.blockElements();
       blocks.put(target, scratch, 0, count * type.blockBytes());
       target += count * type.blockBytes();

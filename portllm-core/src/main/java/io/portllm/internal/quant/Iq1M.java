@@ -13,7 +13,12 @@ final class Iq1M extends BlockwiseCodec {
   private static final int SCALES = 48;
 
   Iq1M() {
-    super(DType.IQ1_M, false);
+    super(DType.IQ1_M, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq1MWriter();
   }
 
   @Override

@@ -12,7 +12,12 @@ final class Iq2S extends BlockwiseCodec {
   private static final int SCALES = 74;
 
   Iq2S() {
-    super(DType.IQ2_S, false);
+    super(DType.IQ2_S, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq2SWriter();
   }
 
   @Override

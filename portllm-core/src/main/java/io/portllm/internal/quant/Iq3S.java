@@ -13,7 +13,12 @@ final class Iq3S extends BlockwiseCodec {
   private static final int SCALES = 106;
 
   Iq3S() {
-    super(DType.IQ3_S, false);
+    super(DType.IQ3_S, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq3SWriter();
   }
 
   @Override

@@ -11,7 +11,12 @@ final class Iq3Xxs extends BlockwiseCodec {
   private static final int SIGNS = 66;
 
   Iq3Xxs() {
-    super(DType.IQ3_XXS, false);
+    super(DType.IQ3_XXS, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq3XxsWriter();
   }
 
   @Override

@@ -8,7 +8,12 @@ import io.portllm.DType;
  */
 final class Iq4Xs extends BlockwiseCodec {
   Iq4Xs() {
-    super(DType.IQ4_XS, false);
+    super(DType.IQ4_XS, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Iq4XsWriter();
   }
 
   @Override

@@ -10,7 +10,12 @@ final class Q2K extends BlockwiseCodec {
   private static final int CODES = 16;
 
   Q2K() {
-    super(DType.Q2_K, false);
+    super(DType.Q2_K, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Q2KWriter();
   }
 
   @Override

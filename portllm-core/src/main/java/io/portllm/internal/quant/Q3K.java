@@ -12,7 +12,12 @@ final class Q3K extends BlockwiseCodec {
   private static final int SCALES = 96;
 
   Q3K() {
-    super(DType.Q3_K, false);
+    super(DType.Q3_K, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Q3KWriter();
   }
 
   @Override

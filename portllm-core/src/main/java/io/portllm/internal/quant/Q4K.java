@@ -11,7 +11,12 @@ final class Q4K extends BlockwiseCodec {
   private static final int CODES = 16;
 
   Q4K() {
-    super(DType.Q4_K, false);
+    super(DType.Q4_K, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return Q45KWriter.q4();
   }
 
   @Override

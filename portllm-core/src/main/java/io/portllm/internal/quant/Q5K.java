@@ -11,7 +11,12 @@ final class Q5K extends BlockwiseCodec {
   private static final int CODES = 48;
 
   Q5K() {
-    super(DType.Q5_K, false);
+    super(DType.Q5_K, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return Q45KWriter.q5();
   }
 
   @Override

@@ -12,7 +12,12 @@ final class Q6K extends BlockwiseCodec {
   private static final int SCALES = 192;
 
   Q6K() {
-    super(DType.Q6_K, false);
+    super(DType.Q6_K, true);
+  }
+
+  @Override
+  BlockWriter writer() {
+    return new Q6KWriter();
   }
 
   @Override

@@ -24,7 +24,7 @@ class CoinsTest {
   @Test
   void numbersAreUniform() {
     int[] counts = new int[64];
-    for (double number : numbers(new Coins(1, 0, "a"))) {
+    for (double number : numbers(new Coins(1, 0, "a", 0))) {
       assertTrue(number >= 0 && number < 1);
       counts[(int) (number * 64)]++;
     }
@@ -36,11 +36,11 @@ class CoinsTest {
 
   @Test
   void tensorsPatchesSeedsAndNeighboursAreUncorrelated() {
-    double[] numbers = numbers(new Coins(1, 0, "layers.0"));
+    double[] numbers = numbers(new Coins(1, 0, "layers.0", 0));
     double bound = 5 / Math.sqrt(COUNT);
-    assertEquals(0, correlation(numbers, numbers(new Coins(1, 0, "layers.1")), 0), bound);
-    assertEquals(0, correlation(numbers, numbers(new Coins(1, 1, "layers.0")), 0), bound);
-    assertEquals(0, correlation(numbers, numbers(new Coins(2, 0, "layers.0")), 0), bound);
+    assertEquals(0, correlation(numbers, numbers(new Coins(1, 0, "layers.1", 0)), 0), bound);
+    assertEquals(0, correlation(numbers, numbers(new Coins(1, 1, "layers.0", 0)), 0), bound);
+    assertEquals(0, correlation(numbers, numbers(new Coins(2, 0, "layers.0", 0)), 0), bound);
     assertEquals(0, correlation(numbers, numbers, 1), bound);
     assertEquals(0, correlation(numbers, numbers, 2), bound);
   }
@@ -48,7 +48,7 @@ class CoinsTest {
   /** A recipe must go on meaning the same masks. The figures are of SplitMix64 as computed with Python's integers. */
   @Test
   void numbersOfASeedStayWhatTheyAre() {
-    Coins coins = new Coins(42, 1, "model.norm.weight");
+    Coins coins = new Coins(42, 1, "model.norm.weight", 0);
     assertEquals(0.6011808328960557, coins.number(0));
     assertEquals(0.8216586442880004, coins.number(1_000_000_000));
   }

@@ -135,19 +135,47 @@ class BaseDependentGoldenTest {
     }
   }
 
-  @Test
-  void patchThatIsEvaluatedAnewIsNotSavedAndTheMessageNamesTheOption(@TempDir Path folder) throws IOException {
-    try (ModelVersion old = tower(1); PeftAdapter adapter = open("dora")) {
+  @ParameterizedTest
+  @MethodSource("cases")
+  void patchThatIsEvaluatedAnewIsSavedAndReadBackWithTheSameBits(String name, @TempDir Path folder) throws IOException {
+    try (ModelVersion old = tower(1); ModelVersion newBase = tower(2); PeftAdapter adapter = open(name)) {
       Patch patch = Patch.from(adapter, old, EVALUATE);
-      Path file = folder.resolve("dora.patch.safetensors");
+      Path file = folder.resolve("one.patch.safetensors");
+      PatchFile.write(patch, file);
+      try (PatchFile saved = PatchFile.open(file)) {
+        for (ModelVersion base : List.of(old, newBase)) {
+          Goldens.assertSameBits(patch.applyTo(base), saved.patch().applyTo(base));
+          Goldens.assertSameBits(patch.scaledBy(-0.5).applyTo(base), saved.patch().scaledBy(-0.5).applyTo(base));
+        }
+        Path again = folder.resolve("two.patch.safetensors");
+        PatchFile.write(saved.patch(), again);
+        assertArrayEquals(Files.readAllBytes(file), Files.readAllBytes(again));
+      }
+    }
+  }
 
-      IllegalStateException refusal = assertThrows(IllegalStateException.class, () -> PatchFile.write(patch, file));
-
-      assertEquals(
-          "the change of tensor 'down.weight' is computed anew on each base's weights, which a patch file cannot hold: save it frozen on its base "
-              + "(--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself",
-          refusal.getMessage());
-      assertFalse(Files.exists(file), "nothing is left behind");
+  /** Two adapters of one kind on the same modules, and one of another: each keeps what it is computed of. */
+  @Test
+  void aSumOfAdaptersThatAreEvaluatedAnewIsSavedToo(@TempDir Path folder) throws IOException {
+    try (ModelVersion old = tower(1);
+        ModelVersion newBase = tower(2);
+        PeftAdapter dora = open("dora");
+        PeftAdapter other = open("dora-rslora");
+        PeftAdapter hra = open("hra")) {
+      Patch two = Patch.from(dora, old, EVALUATE).plus(Patch.from(other, old, EVALUATE).scaledBy(0.25));
+      Patch sum = two.plus(Patch.from(hra, old, EVALUATE).negate());
+      Path file = folder.resolve("sum.patch.safetensors");
+      PatchFile.write(sum, file);
+      try (PatchFile saved = PatchFile.open(file)) {
+        Goldens.assertSameBits(sum.applyTo(newBase), saved.patch().applyTo(newBase));
+        String some = sum.deltas().keySet().iterator().next();
+        Path part = folder.resolve("part.patch.safetensors");
+        PatchFile.write(saved.patch().only(some), part);
+        try (PatchFile reread = PatchFile.open(part)) {
+          Goldens.assertSameBits(sum.only(some).applyTo(newBase), reread.patch().applyTo(newBase));
+          assertTrue(Files.size(part) < Files.size(file));
+        }
+      }
     }
   }
 

@@ -7,6 +7,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.TensorInfo;
+import io.portllm.extract.LowRankExtraction;
+import io.portllm.extract.RankRule;
+import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.PeftAdapter;
@@ -112,6 +115,16 @@ class MergeGoldenTest {
     assertGolden(SHARED, "ties_paper_global-d0.3", ONES, new MergeMethod.Ties(0.3));
   }
 
+  /** mergekit's linear merge of three models with weights of 1, 1 and -1 is a port. */
+  @Test
+  void aPortIsMergekitsSumOfModels() throws IOException {
+    assumeTrue(Files.isDirectory(SHARED), "the shared goldens are not here");
+    try (Family family = Family.open(SHARED);
+        ModelVersion expected = Checkpoints.open(SHARED.resolve("expected/linear-port-ft3_plus_ft1_minus_base.safetensors"))) {
+      assertClose(expected, family.patches().get(0).applyTo(family.tuned().get(2)));
+    }
+  }
+
   @Test
   void aSavedMergeIsTheGolden() throws IOException {
     Path folder = Goldens.path("merges");
@@ -129,24 +142,45 @@ class MergeGoldenTest {
     }
   }
 
-  /** PEFT's "cat", FLoRA's stacking, is a plain sum of both products, of ranks 4 and 7. */
-  @Test
-  void stackedAdaptersAreTheSumOfTheirProducts() throws IOException {
-    Path folder = Goldens.path("merges");
+  static Stream<Arguments> recompressed() {
+    return Stream.of(
+        Arguments.of("peft-cat", new MergeMethod.Sum(), 11),
+        Arguments.of("peft-svd", new MergeMethod.Sum(), 6),
+        // PEFT's pruning by magnitude is breadcrumbs that drops nothing from the top.
+        Arguments.of("peft-magnitude_prune_svd", new MergeMethod.Breadcrumbs(0.5, 0, Combination.SUM), 6),
+        // PEFT elects signs without weights and divides by the number that agrees.
+        Arguments.of("peft-ties_svd", new MergeMethod.Ties(0.5, Scope.TENSOR, Combination.COUNTED_MEAN), 6));
+  }
+
+  /** PEFT's combinations of adapters: merged, and cut to a rank again. */
+  @ParameterizedTest
+  @MethodSource("recompressed")
+  void aMergeOfAdaptersCutToARankIsPefts(String golden, MergeMethod method, int rank) throws IOException {
+    assertAdapters(Goldens.path("merges"), golden, method, rank, 1);
+  }
+
+  @ParameterizedTest
+  @MethodSource("recompressed")
+  void aMergeOfAdaptersCutToARankIsPeftsOnEveryTensor(String golden, MergeMethod method, int rank) throws IOException {
+    assumeTrue(Files.isDirectory(SHARED), "the shared goldens are not here");
+    assertAdapters(SHARED, golden, method, rank, 4);
+  }
+
+  private static void assertAdapters(Path folder, String golden, MergeMethod method, int rank, int tensors) throws IOException {
     try (PeftAdapter a = PeftAdapter.open(folder.resolve("lora_a"));
         PeftAdapter b = PeftAdapter.open(folder.resolve("lora_b"));
-        ModelVersion base = Checkpoints.open(folder.resolve("base"));
-        ModelVersion expected = Checkpoints.open(folder.resolve("expected/peft-cat.safetensors"))) {
-      Patch sum = Merging.merge(List.of(a.patch(), b.patch()), List.of(0.6, 0.4), new MergeMethod.Sum());
-      String name = "model.layers.0.self_attn.q_proj.weight";
-      assertEquals(List.of(name), expected.tensors().stream().map(TensorInfo::name).toList());
-      float[] before = floats(base, base.find(name).orElseThrow());
-      float[] after = floats(sum.only(name).applyTo(base), base.find(name).orElseThrow());
-      float[] change = floats(expected, expected.find(name).orElseThrow());
-      double greatest = IntStream.range(0, change.length).mapToDouble(i -> Math.abs(change[i])).max().orElseThrow();
-      for (int i = 0; i < change.length; i++) {
-        // Rounding of the sum with the weight, besides PEFT's tolerance.
-        assertEquals(change[i], (double) after[i] - before[i], 1e-5 * greatest + Math.ulp(after[i]), name + " element " + i);
+        ModelVersion expected = Checkpoints.open(folder.resolve("expected/" + golden + ".safetensors"))) {
+      Patch merged = Merging.merge(List.of(a.patch(), b.patch()), List.of(0.6, 0.4), method);
+      Patch cut = LowRankExtraction.by(RankRule.rank(rank)).of(merged).patch();
+      assertTrue(expected.tensors().size() >= tensors, expected.tensors().size() + " tensors");
+      for (TensorInfo tensor : expected.tensors()) {
+        float[] wanted = floats(expected, tensor);
+        float[] found = new float[wanted.length];
+        new RowEvaluator(cut.deltas().get(tensor.name())).read(0, (int) tensor.shape().rows(), found);
+        double greatest = IntStream.range(0, wanted.length).mapToDouble(i -> Math.abs(wanted[i])).max().orElseThrow();
+        for (int i = 0; i < wanted.length; i++) {
+          assertEquals(wanted[i], found[i], 1e-5 * greatest, tensor.name() + " element " + i);
+        }
       }
     }
   }

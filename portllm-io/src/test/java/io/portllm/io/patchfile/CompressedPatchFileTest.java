@@ -14,10 +14,13 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.Rounding;
+import io.portllm.Shape;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.compress.Compression;
 import io.portllm.compress.Compressor;
+import io.portllm.extract.LowRankExtraction;
+import io.portllm.extract.RankRule;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.PatchFile;
@@ -34,6 +37,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
@@ -46,13 +50,20 @@ import org.junit.jupiter.params.provider.MethodSource;
 class CompressedPatchFileTest {
   private static final String MATRIX = "model.layers.0.mlp.up_proj.weight";
 
+  private static final Compression BANDS =
+      Compression.Bands.of(new Compression.Band(2, 8), new Compression.Band(7, 3), new Compression.Band(20, 2));
+
   @TempDir Path dir;
 
   static Stream<Compression> compressions() {
     return Stream.of(
         Compression.Bits.of(8),
         Compression.Bits.of(4),
+        Compression.Bits.of(3),
+        new Compression.Bits(2, Compression.Bits.MATRIX),
         Compression.Bits.of(1),
+        BANDS,
+        new Compression.Bands(List.of(new Compression.Band(9, 1)), Compression.Bits.ROW),
         new Compression.Bits(1, Compression.Bits.ROW),
         Compression.Density.of(0.02),
         Compression.Density.of(0.3),
@@ -74,7 +85,7 @@ class CompressedPatchFileTest {
 
   private Path save(Patch patch, String name, int threads) throws IOException {
     Path file = dir.resolve(name + ".patch.safetensors");
-    PatchFile.write(patch, file, WriteOptions.defaults().withThreads(threads));
+    PatchFile.write(patch, file, WriteOptions.defaults().withThreads(threads).withoutSketches());
     return file;
   }
 
@@ -173,7 +184,10 @@ class CompressedPatchFileTest {
   }
 
   private Parts parts(Compression compression) throws IOException {
-    Path file = save(Compressor.of(compression).compress(patch(DType.F32).only(MATRIX)).patch(), "good", 1);
+    return partsOf(save(Compressor.of(compression).compress(patch(DType.F32).only(MATRIX)).patch(), "good", 1));
+  }
+
+  private static Parts partsOf(Path file) throws IOException {
     try (ModelVersion model = Checkpoints.open(file)) {
       Shard shard = model.shards().get(0);
       List<byte[]> bytes = new ArrayList<>();
@@ -182,7 +196,7 @@ class CompressedPatchFileTest {
         model.read(tensor, 0, all);
         bytes.add(all.array());
       }
-      return new Parts(shard.metadata(), shard.tensors(), bytes);
+      return new Parts(Unsealed.metadata(shard.metadata()), shard.tensors(), bytes);
     } finally {
       Files.delete(file);
     }
@@ -221,8 +235,8 @@ class CompressedPatchFileTest {
             good.edit("scales", scales -> scales.putFloat(4 * 2001, Float.POSITIVE_INFINITY))),
         refused("PF-SHAPE", "'" + codes + "129] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":8")),
         refused("PF-SHAPE", "'" + codes + "17] but is U8 [1001, 65]", good.deltas("\"bits\":4", "\"bits\":1")),
-        refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 5", good.deltas("\"bits\":4", "\"bits\":5")),
-        refused("PF-SHAPE", "': bits must be 8, 4 or 1 but was 2147483647", good.deltas("\"bits\":4", "\"bits\":4294967300")),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 5", good.deltas("\"bits\":4", "\"bits\":5")),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 2147483647", good.deltas("\"bits\":4", "\"bits\":4294967300")),
         refused(
             "PF-SHAPE",
             "': group must be 0, a multiple of 8 or at least a row but was 100",
@@ -237,6 +251,29 @@ class CompressedPatchFileTest {
         refused("PF-KIND", "' needs a whole number of 0 or more as bits", good.deltas("\"bits\":4,", "")),
         refused("PF-SHAPE", "' has no shape", good.deltas("\"factor\":1.0,\"shape\":[1001,129]", "\"factor\":1.0")),
         refused("PF-KIND", "' has a change of the unknown kind 'quantized'", good.deltas("\"quantised\"", "\"quantized\"")));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> filesOfBandsThatLieAreRefused() throws IOException {
+    Parts good = parts(BANDS);
+    read(good.save(dir.resolve("p.safetensors")));
+    String second = "\"rank\":7,\"bits\":3,\"group\":128";
+    return Stream.of(
+        refused(
+            "PF-VALUES",
+            ".1.lora_B.scales' must be finite but number 2 is NaN",
+            good.edit(".1.lora_B.scales", scales -> scales.putFloat(8, Float.NaN))),
+        refused(
+            "PF-SHAPE",
+            "': tensor '" + MATRIX + ".1.lora_A.codes' must be U8 [6, 49] but is U8 [7, 49]",
+            good.deltas(second, second.replace("7", "6"))),
+        refused("PF-SHAPE", "': bits must be 8, 4, 3, 2 or 1 but was 7", good.deltas(second, second.replace("3,", "7,"))),
+        refused(
+            "PF-SHAPE",
+            "': tensor '" + MATRIX + ".1.lora_A.scales' must be F32 [7, 3] but is F32 [7, 2]",
+            good.deltas(second, second.replace("128", "64"))),
+        refused("PF-KIND", "' needs a whole number of 0 or more as rank", good.deltas("\"rank\":7,", "")),
+        refused("PF-KIND", "' needs a finite number as scale", good.deltas("\"scale\":1.0,\"rank\":7", "\"scale\":\"1\",\"rank\":7")));
   }
 
   @TestFactory
@@ -323,5 +360,60 @@ class CompressedPatchFileTest {
       assertEquals(4, ((Delta.Quantised) sparse.values()).bits());
       assertTrue(file.patch().deltas().get("model.norm.weight") instanceof Delta.Dense);
     }
+  }
+
+  private static final String EXPERTS = "model.layers.0.mlp.experts.gate_up_proj";
+
+  private static TestModel experts(String name, long seed) {
+    return new TestModel(name).random(EXPERTS, DType.F32, seed, 0.1, 5, 24, 16);
+  }
+
+  private Path saveStack() throws IOException {
+    Patch full = Patch.from(experts("tuned", 1), experts("base", 2));
+    return save(LowRankExtraction.by(RankRule.rank(3)).of(full).patch(), "good", 1);
+  }
+
+  @Test
+  void factorsOfAStackAreStoredAsFactors() throws IOException {
+    Patch full = Patch.from(experts("tuned", 1), experts("base", 2));
+    Patch patch = LowRankExtraction.by(RankRule.rank(3)).of(full).patch();
+    Path written = saveStack();
+    try (PatchFile file = PatchFile.open(written);
+        ModelVersion stored = Checkpoints.open(written)) {
+      assertEquals(
+          Map.of(EXPERTS + ".0.lora_A", Shape.of(15, 16), EXPERTS + ".0.lora_B", Shape.of(15 * 24)),
+          stored.tensors().stream().collect(Collectors.toMap(TensorInfo::name, TensorInfo::shape)));
+      TestModel newBase = experts("new", 3);
+      assertEquals(Fingerprint.of(patch.applyTo(newBase)), Fingerprint.of(file.patch().applyTo(newBase)));
+      assertEquals(Fingerprint.of(patch.scaledBy(0.3).applyTo(newBase)), Fingerprint.of(file.patch().scaledBy(0.3).applyTo(newBase)));
+      assertArrayEquals(Files.readAllBytes(written), Files.readAllBytes(save(file.patch(), "again", 2)));
+      // Read back, it is a stack of factors still.
+      assertEquals(0, LowRankExtraction.by(RankRule.rank(3)).of(file.patch()).relativeError());
+    }
+  }
+
+  @TestFactory
+  Stream<DynamicTest> stacksThatLieAreRefused() throws IOException {
+    Parts good = partsOf(saveStack());
+    String tensor = "[%s] tensor '" + EXPERTS + "'";
+    return Stream.of(
+            Map.entry(tensor + " needs ranks for each matrix of the stack [5, 24, 16] (PF-SHAPE)", good.deltas("[3,3,3,3,3]", "[3,3,3,3]")),
+            Map.entry(tensor + " has a rank '-3' (PF-SHAPE)", good.deltas("[3,3,3,3,3]", "[3,3,-3,3,3]")),
+            Map.entry(
+                tensor + ": factors of [360] and [15, 16] do not make [5, 24, 16] by 16 ranks (PF-SHAPE)",
+                good.deltas("[3,3,3,3,3]", "[3,3,4,3,3]")),
+            Map.entry(tensor + " needs true or false as transposed (PF-KIND)", good.deltas("\"transposed\":false,", "")),
+            Map.entry(
+                tensor + ": factors of [360] and [15, 16] do not make [5, 24, 16] by 15 ranks (PF-SHAPE)",
+                good.deltas("\"transposed\":false", "\"transposed\":true")))
+        .map(
+            lie ->
+                DynamicTest.dynamicTest(
+                    lie.getKey(),
+                    () -> {
+                      Path file = lie.getValue().save(dir.resolve("p.safetensors"));
+                      MalformedModelException refusal = assertThrows(MalformedModelException.class, () -> PatchFile.open(file));
+                      assertEquals(String.format(lie.getKey(), file), refusal.getMessage());
+                    }));
   }
 }

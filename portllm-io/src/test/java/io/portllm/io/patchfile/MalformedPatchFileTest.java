@@ -157,6 +157,42 @@ class MalformedPatchFileTest {
   }
 
   @TestFactory
+  Stream<DynamicTest> wrongTokens() {
+    byte[] two = {0, 1, 'a', 2, 1, 'b'};
+    tokens("PF-FORMAT", "its metadata lacks portllm.tokens.first-added", two, null, "{}");
+    tokens("PF-FORMAT", "its metadata lacks portllm.tokens.added", two, "4", null);
+    String unreadable = "the tokens are not readable: ";
+    tokens("PF-TOKENS", unreadable + "'For input string: \"x\"'", two, "x", "{}");
+    tokens("PF-TOKENS", unreadable + "'the first added row must be 0 or more but was -1'", two, "-1", "{}");
+    tokens("PF-TOKENS", unreadable + "'the token of row 3 is cut off'", new byte[] {0, 1, 'a', 2, 2, 'b'}, "4", "{}");
+    tokens("PF-TOKENS", unreadable + "'the token after 1 others is malformed'", new byte[] {0, 1, 'a', 2}, "4", "{}");
+    tokens("PF-TOKENS", unreadable + "'the token after 0 others is malformed'", new byte[] {0, 1, (byte) 0xff}, "4", "{}");
+    tokens("PF-TOKENS", unreadable + "'the token after 0 others is malformed'", new byte[] {-1, -1, -1, -1, -1, -1}, "4", "{}");
+    String odd = unreadable + "'there is no token, a token of two rows, or a property of a row without one'";
+    tokens("PF-TOKENS", odd, new byte[0], "4", "{}");
+    tokens("PF-TOKENS", odd, new byte[] {0, 1, 'a', 2, 1, 'a'}, "4", "{}");
+    tokens("PF-TOKENS", odd, two, "3", "{'4': []}");
+    String properties = unreadable + "'the properties of row 3 must be some of [lstrip, normalized, rstrip, single_word, special]'";
+    tokens("PF-TOKENS", properties, two, "3", "{'3': ['odd']}");
+    tokens("PF-TOKENS", properties, two, "3", "{'3': 7}");
+    tokens("PF-TOKENS", properties, two, "4", "{'3': ['special']}");
+    TestModel wide = goodTensors(metadata(), "").tensor("portllm.tokens", DType.F32, new byte[8], 2);
+    refused("PF-TOKENS", "tensor 'portllm.tokens' must be a list of at most 268435456 U8 but is F32 [2]", wide);
+    return tests.stream();
+  }
+
+  private void tokens(String rule, String message, byte[] table, String firstAdded, String added) {
+    Map<String, String> changed = metadata();
+    if (firstAdded != null) {
+      changed.put("portllm.tokens.first-added", firstAdded);
+    }
+    if (added != null) {
+      changed.put("portllm.tokens.added", json(added));
+    }
+    refused(rule, message, goodTensors(changed, "").tensor("portllm.tokens", DType.U8, table, table.length));
+  }
+
+  @TestFactory
   Stream<DynamicTest> textThatIsNoJson() {
     List<String> texts =
         List.of("{", "{}x", "{'a': NaN}", "{a: 1}", "{'a': 1,}", "[".repeat(100_000), "{'a': 1" + "0".repeat(2000) + "}",

@@ -83,6 +83,12 @@ public final class TestModel implements ModelVersion {
     return this;
   }
 
+  /** Without this side file. */
+  public TestModel without(String path) {
+    sides.remove(path);
+    return this;
+  }
+
   /** What to do before each read. */
   public TestModel onRead(Hook action) {
     hook = action;

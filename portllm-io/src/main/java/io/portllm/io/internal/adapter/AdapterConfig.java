@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.google.common.collect.ImmutableList;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
@@ -27,6 +28,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 
 /** The fields of {@code adapter_config.json} that decide which weights an adapter means. */
 public final class AdapterConfig {
@@ -45,6 +47,12 @@ public final class AdapterConfig {
 
   /** Initialisations that take the start of the factors out of the base's weights. */
   private static final Set<String> MUTATING = Set.of("pissa", "olora", "corda", "lora_ga");
+
+  /** What does not matter to a change that depends on weights: other changes, and where the adapter comes from or goes to. */
+  private static final Set<String> BESIDE_CHANGES =
+      Set.of(
+          "auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "target_modules", "exclude_modules",
+          "layers_to_transform", "layers_pattern", "modules_to_save", "bias", "lora_bias", "trainable_token_indices", "target_parameters");
 
   private static final Set<String> CLASSIFICATION = Set.of("SEQ_CLS", "TOKEN_CLS");
   private static final Set<String> CLASSIFIERS = Set.of("classifier", "score");
@@ -85,12 +93,29 @@ public final class AdapterConfig {
     } catch (JsonProcessingException e) {
       throw new MalformedModelException(file, "AD-CONFIG", -1, "is not JSON: " + Names.quote(e.getOriginalMessage()));
     }
+    return of(file, root);
+  }
+
+  /** The configuration that {@code root}, found in {@code file}, says. */
+  static AdapterConfig of(Path file, JsonNode root) throws MalformedModelException {
     if (!root.isObject()) {
       throw new MalformedModelException(file, "AD-CONFIG", -1, "is not a JSON object");
     }
     AdapterConfig config = new AdapterConfig(file, root);
     config.checkKind();
     return config;
+  }
+
+  /** The fields that changes which depend on weights are computed by, sorted by name. */
+  public JsonNode ofChanges() {
+    Map<String, JsonNode> fields = new TreeMap<>();
+    root.properties().forEach(
+        field -> {
+          if (!BESIDE_CHANGES.contains(field.getKey()) && !field.getValue().isNull()) {
+            fields.put(field.getKey(), field.getValue());
+          }
+        });
+    return JsonNodeFactory.instance.objectNode().setAll(fields);
   }
 
   private void checkKind() throws MalformedModelException {

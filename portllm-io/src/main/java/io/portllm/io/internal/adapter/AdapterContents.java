@@ -11,11 +11,15 @@ import io.portllm.MergeOptions;
 import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.Shape;
+import io.portllm.SideFile;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
+import io.portllm.Vocabulary;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Terms;
+import io.portllm.internal.patch.TokenMatch;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.adapter.kind.AdapterBase;
@@ -23,15 +27,21 @@ import io.portllm.io.internal.adapter.kind.AdapterKind;
 import io.portllm.io.internal.adapter.kind.AdapterTensors;
 import io.portllm.io.internal.adapter.kind.DoraChanges;
 import io.portllm.io.internal.adapter.kind.ParameterLora;
+import io.portllm.io.internal.files.Paths;
+import io.portllm.io.internal.tokenizer.TokenizerFiles;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * The tensors of an adapter, sorted by what they mean. Key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so
@@ -39,9 +49,18 @@ import java.util.TreeMap;
  * rows) is here.
  */
 public final class AdapterContents {
-  private static final String ROOT = "base_model.";
-  private static final String PREFIX = ROOT + "model.";
+  /**
+   * What an adapter changes in its base.
+   *
+   * @param deltas the changes by tensor name
+   * @param rows what the rows of embedding and head changes stand for
+   */
+  public record Changes(Map<String, Delta> deltas, TokenRows rows) {}
 
+  private static final String ROOT = "base_model.";
+  static final String PREFIX = ROOT + "model.";
+
+  private final Path folder;
   private final Path file;
   private final AdapterConfig config;
   private final ModelVersion tensors;
@@ -60,7 +79,8 @@ public final class AdapterContents {
   /** Copies of weights that PEFT saves beside the factors, trained or not. */
   private final Map<String, Tensor> copies = new TreeMap<>();
 
-  private AdapterContents(Path file, AdapterConfig config, ModelVersion tensors) {
+  private AdapterContents(Path folder, Path file, AdapterConfig config, ModelVersion tensors) {
+    this.folder = folder;
     this.file = file;
     this.config = config;
     this.tensors = tensors;
@@ -75,7 +95,12 @@ public final class AdapterContents {
    * @param tensors the tensors of that file
    */
   public static AdapterContents read(Path folder, Path file, ModelVersion tensors) throws IOException {
-    AdapterContents contents = new AdapterContents(file, AdapterConfig.read(folder), tensors);
+    return of(folder, file, AdapterConfig.read(folder), tensors);
+  }
+
+  /** Sorts and checks tensors by a configuration that was read already. */
+  static AdapterContents of(Path folder, Path file, AdapterConfig config, ModelVersion tensors) throws IOException {
+    AdapterContents contents = new AdapterContents(folder, file, config, tensors);
     contents.sort();
     contents.check();
     return contents;
@@ -398,13 +423,14 @@ public final class AdapterContents {
   }
 
   /**
-   * The changes against a base: weights saved whole count as their difference from the base's.
+   * The changes against a base: weights saved whole count as their difference from the base's, embeddings and heads token by token.
    *
    * @throws IncompatibleModelException if the adapter has weights that the base lacks, unless extra tensors are allowed
    */
-  public Map<String, Delta> deltas(ModelVersion base, MergeOptions options) throws IOException {
+  public Changes deltas(ModelVersion base, MergeOptions options) throws IOException {
     Map<String, Delta> deltas = changes(AdapterBase.of(base, options.basePolicy()));
     List<Mismatch> mismatches = new ArrayList<>();
+    TokenMatch tokens = TokenMatch.of(tokensOfCopies(), base, options, mismatches::add);
     Map<String, Tensor> whole = new TreeMap<>(saved);
     whole.putAll(copies);
     for (Map.Entry<String, Delta> entry : List.copyOf(deltas.entrySet())) {
@@ -423,7 +449,7 @@ public final class AdapterContents {
           mismatches.add(Mismatch.of(name, "is saved in the adapter but not in the base", Allow.EXTRA_TENSORS));
         }
       } else {
-        difference(name, entry.getValue(), old.get(), options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
+        difference(name, entry.getValue(), old.get(), tokens, options, mismatches).ifPresent(delta -> add(name, delta, deltas, mismatches));
       }
     }
     for (Map.Entry<String, Tensor> rows : tokenRows.entrySet()) {
@@ -447,11 +473,51 @@ public final class AdapterContents {
       throw new IncompatibleModelException(
           "the adapter " + Names.quote(tensors.name()) + " does not fit the base " + Names.quote(base.name()), mismatches);
     }
-    return deltas;
+    return new Changes(deltas, tokens.rows());
+  }
+
+  /**
+   * What the rows of the adapter's changes stand for where its base is not at hand: what its own tokenizer says.
+   *
+   * @throws IOException if the tokenizer is malformed
+   */
+  public TokenRows tokens() throws IOException {
+    Vocabulary vocabulary = vocabulary();
+    return vocabulary.isEmpty() ? TokenRows.unknown() : new TokenRows(vocabulary, vocabulary.end());
+  }
+
+  /** What the rows of the embeddings and heads that are stored whole stand for. */
+  private Vocabulary tokensOfCopies() throws IOException {
+    OptionalLong rows =
+        Stream.of(saved, copies)
+            .flatMap(map -> map.entrySet().stream())
+            .filter(entry -> Embeddings.isVocabulary(entry.getKey()))
+            .mapToLong(entry -> entry.getValue().info().shape().rows())
+            .min();
+    return rows.isEmpty() ? Vocabulary.empty() : vocabulary().before(rows.getAsLong());
+  }
+
+  private Vocabulary vocabulary() throws IOException {
+    Path tokenizer = folder.resolve(TokenizerFiles.TOKENIZER);
+    return Files.exists(tokenizer) ? TokenizerFiles.vocabulary(folder, List.of(new FolderFile(tokenizer))) : Vocabulary.empty();
+  }
+
+  /** The adapter's tokenizer, which trainers save beside it. */
+  private record FolderFile(Path path) implements SideFile {
+    @Override
+    public String name() {
+      return path.getFileName().toString();
+    }
+
+    @Override
+    public InputStream open() throws IOException {
+      Paths.regularFile(path);
+      return Files.newInputStream(path);
+    }
   }
 
   private static Optional<Delta> difference(
-      String name, Tensor mine, Tensor old, MergeOptions options, List<Mismatch> mismatches) {
+      String name, Tensor mine, Tensor old, TokenMatch tokens, MergeOptions options, List<Mismatch> mismatches) {
     Shape found = mine.info().shape();
     Shape expected = old.info().shape();
     if (!old.info().dtype().isArithmetic()) {
@@ -461,7 +527,7 @@ public final class AdapterContents {
     if (!found.equals(expected)) {
       boolean rowsOnly = Embeddings.isVocabulary(name) && found.rank() == expected.rank() && found.columns() == expected.columns();
       Allow allow = rowsOnly ? Allow.OTHER_VOCABULARY : Allow.OTHER_SHAPES;
-      if (!options.allows(allow)) {
+      if (!(rowsOnly && tokens.isByToken()) && !options.allows(allow)) {
         mismatches.add(Mismatch.of(name, "is " + found + " in the adapter and " + expected + " in the base", allow));
         return Optional.empty();
       }
@@ -469,7 +535,7 @@ public final class AdapterContents {
         return Optional.empty();
       }
     }
-    return Optional.of(new Delta.Difference(mine, old));
+    return Optional.of(Embeddings.isVocabulary(name) ? tokens.difference(mine, old) : new Delta.Difference(mine, old));
   }
 
   /** Adds a change to that which the factors make, if they make one. */
@@ -485,11 +551,40 @@ public final class AdapterContents {
     }
   }
 
+  /** The changes that will be computed on weights yet unknown, of which the shapes are those of {@code shapes}. */
+  Map<String, Delta> changesAnew(ModelVersion shapes) throws IOException {
+    return changes(AdapterBase.of(shapes, BasePolicy.EVALUATE_ANEW));
+  }
+
   /** The changes of the adapter's kind; a replacement stands for a weight saved whole. */
   private Map<String, Delta> changes(AdapterBase base) throws IOException {
     Map<String, Tensor> stored = new TreeMap<>(saved);
     stored.putAll(copies);
-    return new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    Map<String, Delta> settled = new TreeMap<>(Dependence.settle(tensors.name(), unsettled(base), base, stored));
+    settled.replaceAll((name, delta) -> withSource(name, delta, base));
+    return settled;
+  }
+
+  /** A change that will be computed on weights yet unknown remembers what it is made of, so that it can be saved. */
+  private Delta withSource(String name, Delta delta, AdapterBase base) {
+    if (!(delta instanceof Delta.Computed computed) || !computed.change().dependsOnWeights() || computed.frozenOn().isPresent()) {
+      return delta;
+    }
+    String module = name.substring(0, name.lastIndexOf('.'));
+    Shape weight = name.endsWith(".weight") ? delta.shape() : base.shape(module + ".weight");
+    return new Delta.Computed(new AdapterChange(computed.change(), config, module, weight, partsOf(module)), Optional.empty());
+  }
+
+  private Map<String, Tensor> partsOf(String module) {
+    Map<String, Tensor> found = new TreeMap<>();
+    if (config.kind().isPresent()) {
+      found.putAll(parts.modules().get(module).parts());
+    } else {
+      Map.of("lora_A.weight", as, "lora_B.weight", bs, "lora_embedding_A", embeddingAs, "lora_embedding_B", embeddingBs,
+              "lora_magnitude_vector", magnitudes)
+          .forEach((part, all) -> Optional.ofNullable(all.get(module)).ifPresent(tensor -> found.put(part, tensor)));
+    }
+    return found;
   }
 
   private Map<String, Delta> unsettled(AdapterBase base) throws IOException {

@@ -16,7 +16,6 @@ import io.portllm.Tying;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.patch.Embeddings;
 import io.portllm.internal.patch.Equality;
-import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.internal.text.Names;
 import io.portllm.io.ExportOptions;
 import java.io.ByteArrayInputStream;
@@ -101,7 +100,7 @@ public final class AdapterExport implements ModelVersion {
       } else if (!tensor.endsWith(WEIGHT) && !tensor.endsWith(BIAS)) {
         mismatches.add(Mismatch.of(tensor, "is no weight or bias of a module, and a PEFT adapter holds nothing else"));
       } else if (tensor.endsWith(WEIGHT)) {
-        Delta delta = withoutZeros(entry.getValue());
+        Delta delta = ExportedFactors.withoutZeros(entry.getValue());
         if (ExportedFactors.products(delta).isPresent()) {
           product(tensor, delta);
         }
@@ -121,38 +120,22 @@ public final class AdapterExport implements ModelVersion {
             whole(tensor, delta);
           }
         });
+    boolean otherRows =
+        base.flatMap(patch::compareTokens)
+            .map(report -> report.moved().count() + report.removed().count() > 0)
+            .orElse(!patch.tokens().added().isEmpty());
+    if (otherRows) {
+      patch.deltas().keySet().stream()
+          .filter(Embeddings::isVocabulary)
+          .forEach(
+              tensor ->
+                  mismatches.add(Mismatch.of(tensor, "has rows in the patch for other tokens than in the base, and an adapter changes rows by index")));
+    }
     if (base.isPresent() && Embeddings.tying(base.get()) == Tying.TIED) {
       patch.deltas().keySet().stream()
           .filter(tensor -> Embeddings.isVocabulary(tensor) && tensor.endsWith(WEIGHT))
           .forEach(tensor -> mismatches.add(Mismatch.of(tensor, "is embedding and head in one, of which PEFT changes only one")));
     }
-  }
-
-  /** PEFT stores copies of embeddings beside their factors; where they are the base's, the factors are the whole change. */
-  private static Delta withoutZeros(Delta delta) throws IOException {
-    if (!(delta instanceof Delta.Sum sum) || sum.terms().stream().noneMatch(term -> term.delta() instanceof Delta.LowRank)) {
-      return delta;
-    }
-    List<Delta.Term> kept = new ArrayList<>();
-    for (Delta.Term term : sum.terms()) {
-      if (!(term.delta() instanceof Delta.Difference) || !isZero(new RowEvaluator(term.delta()))) {
-        kept.add(term);
-      }
-    }
-    return new Delta.Sum(kept);
-  }
-
-  private static boolean isZero(RowEvaluator rows) throws IOException {
-    float[] row = new float[Math.toIntExact(rows.shape().columns())];
-    for (long i = 0; i < rows.shape().rows(); i++) {
-      rows.read(i, 1, row);
-      for (float value : row) {
-        if (value != 0) {
-          return false;
-        }
-      }
-    }
-    return true;
   }
 
   private static String module(String tensor) {

@@ -6,10 +6,12 @@ import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.patch.OneTensor;
+import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.internal.patch.Terms;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -20,7 +22,7 @@ import java.util.Optional;
  * @param a rank × in
  * @param scale alpha / rank
  */
-record ExportedFactors(Tensor b, Tensor a, double scale) {
+public record ExportedFactors(Tensor b, Tensor a, double scale) {
   /**
    * A product of the sum.
    *
@@ -33,11 +35,41 @@ record ExportedFactors(Tensor b, Tensor a, double scale) {
   }
 
   /** The products that {@code delta} is the sum of, if it is nothing else. */
-  static Optional<List<Delta.LowRank>> products(Delta delta) {
+  public static Optional<List<Delta.LowRank>> products(Delta delta) {
     if (!delta.isAdditive() || Terms.of(delta).stream().anyMatch(term -> !(term.delta() instanceof Delta.LowRank))) {
       return Optional.empty();
     }
     return Optional.of(Terms.of(delta).stream().map(term -> (Delta.LowRank) term.delta()).toList());
+  }
+
+  /**
+   * {@code delta} without differences that are zero: PEFT stores copies of embeddings beside their factors, and where they are the base's, the
+   * factors are the whole change.
+   */
+  public static Delta withoutZeros(Delta delta) throws IOException {
+    if (!(delta instanceof Delta.Sum sum) || sum.terms().stream().noneMatch(term -> term.delta() instanceof Delta.LowRank)) {
+      return delta;
+    }
+    List<Delta.Term> kept = new ArrayList<>();
+    for (Delta.Term term : sum.terms()) {
+      if (!(term.delta() instanceof Delta.Difference) || !isZero(new RowEvaluator(term.delta()))) {
+        kept.add(term);
+      }
+    }
+    return new Delta.Sum(kept);
+  }
+
+  private static boolean isZero(RowEvaluator rows) throws IOException {
+    float[] row = new float[Math.toIntExact(rows.shape().columns())];
+    for (long i = 0; i < rows.shape().rows(); i++) {
+      rows.read(i, 1, row);
+      for (float value : row) {
+        if (value != 0) {
+          return false;
+        }
+      }
+    }
+    return true;
   }
 
   /**
@@ -46,7 +78,7 @@ record ExportedFactors(Tensor b, Tensor a, double scale) {
    *
    * @param transposed whether PEFT adds the product's transpose to the weight
    */
-  static ExportedFactors of(String tensor, Delta delta, boolean transposed) throws IOException {
+  public static ExportedFactors of(String tensor, Delta delta, boolean transposed) throws IOException {
     List<Product> products = Terms.of(delta).stream().map(term -> product((Delta.LowRank) term.delta(), term.factor(), transposed)).toList();
     Product first = products.get(0);
     if (products.size() == 1 && !first.swapped()) {
@@ -83,12 +115,13 @@ record ExportedFactors(Tensor b, Tensor a, double scale) {
     return new Product(delta.b(), delta.a(), delta.transposed() != transposed, factor * delta.scale());
   }
 
-  int rank() {
+  /** The inner dimension. */
+  public int rank() {
     return Math.toIntExact(a.info().shape().rows());
   }
 
   /** The value of alpha that gives the scale when PEFT divides it by the rank. */
-  double alpha() {
+  public double alpha() {
     double alpha = scale * rank();
     for (double near : new double[] {Math.nextUp(alpha), Math.nextDown(alpha)}) {
       if (alpha / rank() != scale && near / rank() == scale) {

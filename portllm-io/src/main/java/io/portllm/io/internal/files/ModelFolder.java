@@ -3,6 +3,7 @@ package io.portllm.io.internal.files;
 import io.portllm.SideFile;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
+import io.portllm.io.internal.record.OutputRecord;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.DirectoryIteratorException;
@@ -120,7 +121,8 @@ public final class ModelFolder {
   }
 
   private void addSideFile(String name, List<SideFile> files) throws IOException {
-    if (!WeightFiles.isWeights(name)) {
+    // A record is of the model that it lies with, not of what will be made of it.
+    if (!WeightFiles.isWeights(name) && !OutputRecord.isRecord(name)) {
       file(name);
       files.add(new FolderFile(this, name));
     }

@@ -1,8 +1,12 @@
 package io.portllm.io.internal.gguf;
 
 import com.google.common.collect.ImmutableList;
+import io.portllm.MergeOptions;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.ModelFolder;
@@ -11,7 +15,10 @@ import io.portllm.io.internal.files.SourceFiles;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.StoredTensors;
 import io.portllm.io.internal.files.WeightFiles;
+import io.portllm.io.internal.gguf.layout.GgufHyperparameters;
+import io.portllm.io.internal.gguf.lens.GgufLens;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -48,6 +55,7 @@ public final class GgufModel implements StoredModel {
   private final List<Part> parts;
   private final List<Shard> shards;
   private final List<TensorInfo> tensors;
+  private volatile Vocabulary vocabulary;
   private volatile boolean closed;
 
   private GgufModel(Path path, SourceFiles files, List<Part> parts) throws MalformedModelException {
@@ -198,6 +206,33 @@ public final class GgufModel implements StoredModel {
   @Override
   public IOException malformed(TensorInfo tensor, String rule, String message) {
     return places.malformed(tensor, rule, message);
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    if (vocabulary == null) {
+      vocabulary = GgufTokens.of(metadata());
+    }
+    return vocabulary;
+  }
+
+  @Override
+  public ModelVersion decoded() {
+    return lens().decoded();
+  }
+
+  @Override
+  public ModelVersion patched(Patch patch, MergeOptions options) {
+    return lens().patched(patch, options);
+  }
+
+  /** The way to the Hugging Face checkpoint that this model was converted from. */
+  public GgufLens lens() {
+    try {
+      return new GgufLens(this, GgufHyperparameters.of(metadata()));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Override

@@ -16,9 +16,16 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.kernel.StoredDifference;
 import io.portllm.internal.patch.DeltaTensors;
+import io.portllm.internal.patch.Embeddings;
+import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.adapter.AdapterChange;
+import io.portllm.io.internal.adapter.AdapterConfig;
+import io.portllm.portability.BaseSketch;
+import io.portllm.io.internal.write.Parallel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -26,6 +33,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,6 +42,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 
 /** A patch as the tensors and metadata of its file; values are computed as they are read. */
 public final class PatchContents implements ModelVersion {
@@ -48,21 +58,58 @@ public final class PatchContents implements ModelVersion {
   private final PatchSurvey survey;
   private final ObjectMapper json = new ObjectMapper();
   private final ObjectNode deltas = json.createObjectNode();
+  /** The adapters that changes are computed of, by their configuration's identity, and their numbers. */
+  private final Map<AdapterConfig, Integer> adapters = new IdentityHashMap<>();
+  private final ArrayNode adapterConfigs = json.createArrayNode();
   private final Map<String, TensorInfo> infos = new LinkedHashMap<>();
   private final Map<String, Source> sources = new LinkedHashMap<>();
+  private final Map<String, String> digests = new ConcurrentHashMap<>();
+  private final Set<String> haveDigests = new HashSet<>();
   private final DirectBuffers buffers = new DirectBuffers(RUN_BYTES);
+  private final Optional<BaseSketch> sketch;
+  private final boolean storesTokens;
   private final Shard shard;
 
-  private PatchContents(Patch patch, PatchSurvey survey) throws IOException {
+  private PatchContents(Patch patch, PatchSurvey survey, WriteOptions options) throws IOException {
     this.patch = patch;
     this.survey = survey;
     patch.deltas().forEach(this::store);
-    this.shard = new Shard("patch.safetensors", metadata(), aligned(infos.values()));
+    this.sketch = patch.base().flatMap(survey::sketch).filter(known -> options.sketches() && !known.tensors().isEmpty());
+    sketch.ifPresent(known -> put(SketchCoding.info(known), SketchCoding.values(known)::read));
+    this.storesTokens = storeTokens();
+    Map<String, String> metadata = metadata();
+    digestOthers(options);
+    PatchSeal.put(metadata, infos.values(), digests);
+    this.shard = new Shard("patch.safetensors", metadata, aligned(infos.values()));
+  }
+
+  /** The digests that the survey did not find: those of what is stored as it is read, which is mostly small. */
+  private void digestOthers(WriteOptions options) throws IOException {
+    List<Parallel.Task> tasks = new ArrayList<>();
+    for (TensorInfo tensor : infos.values()) {
+      if (!digests.containsKey(tensor.name()) && !haveDigests.contains(tensor.name())) {
+        tasks.add(() -> digests.put(tensor.name(), CheckedTensors.digest(this, tensor)));
+      }
+    }
+    Parallel.run(options, tasks);
   }
 
   /** What the file of {@code patch} holds. Reads everything that the patch is made of once, to find out what can be left out. */
   public static PatchContents of(Patch patch, WriteOptions options) throws IOException {
-    return new PatchContents(patch, PatchSurvey.of(patch, options));
+    return new PatchContents(patch, PatchSurvey.of(patch, options), options);
+  }
+
+  /** What the rows stand for, where some are changed: the new base's may stand for other tokens. */
+  private boolean storeTokens() {
+    boolean changesRows = ImmutableList.copyOf(deltas.fieldNames()).stream().anyMatch(Embeddings::isVocabulary);
+    if (patch.isExact() || !changesRows || !patch.tokens().areKnown()) {
+      return false;
+    }
+    byte[] table = TokenTable.encode(patch.tokens().tokens());
+    put(
+        new TensorInfo(PatchKeys.TOKENS, DType.U8, Shape.of(table.length)),
+        (offset, target) -> target.put(table, Math.toIntExact(offset), target.remaining()));
+    return true;
   }
 
   /** Bytes last: their tensors may be of any length, and after them wider elements would lie at odd places. */
@@ -121,13 +168,15 @@ public final class PatchContents implements ModelVersion {
     found.result().ifPresent(payload -> put(tensor, "result", payload, payloads));
   }
 
-  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void copy(String tensor, String part, EncodedChange.Payload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    haveDigests.add(PatchKeys.part(tensor, 0, part));
     copy(PatchKeys.part(tensor, 0, part), payload.tensor());
   }
 
-  private void put(String tensor, String part, ExactPayload payload, ObjectNode digests) {
-    digests.put(part, payload.digest());
+  private void put(String tensor, String part, ExactPayload payload, ObjectNode named) {
+    named.put(part, payload.digest());
+    haveDigests.add(PatchKeys.part(tensor, 0, part));
     put(new TensorInfo(PatchKeys.part(tensor, 0, part), DType.U8, Shape.of(payload.size())), payload::read);
   }
 
@@ -161,11 +210,14 @@ public final class PatchContents implements ModelVersion {
         add(terms, PatchKeys.DENSE, term.factor());
         String name = PatchKeys.part(tensor, number, "delta");
         DType type = survey.typeOf(difference);
+        digests.put(name, survey.digestOf(difference));
         put(
             new TensorInfo(name, type, difference.shape()),
             (offset, target) ->
                 subtract(difference.tuned(), offset / type.bytes(), difference.base(), offset / type.bytes(), type, target));
       }
+    } else if (term.delta() instanceof Delta.LowRank product && isInFewBits(product)) {
+      fewBits(tensor, number, product, add(terms, PatchKeys.QUANTISED_LOW_RANK, term.factor()));
     } else if (term.delta() instanceof Delta.LowRank product) {
       ObjectNode entry = add(terms, PatchKeys.LOW_RANK, term.factor());
       entry.put("scale", product.scale());
@@ -190,6 +242,27 @@ public final class PatchContents implements ModelVersion {
     }
   }
 
+  /** Whether both factors are stored in few bits, alike, and nothing is lost by storing them so. */
+  private static boolean isInFewBits(Delta.LowRank product) {
+    Optional<Delta.Quantised> a = QuantisedFactor.storedRight(product.a());
+    Optional<Delta.Quantised> b = QuantisedFactor.storedLeft(product.b());
+    return !product.transposed()
+        && a.isPresent()
+        && b.isPresent()
+        && a.get().bits() == b.get().bits()
+        && a.get().group() == b.get().group();
+  }
+
+  private void fewBits(String tensor, int number, Delta.LowRank product, ObjectNode entry) {
+    Delta.Quantised a = QuantisedFactor.storedRight(product.a()).orElseThrow();
+    Delta.Quantised b = QuantisedFactor.storedLeft(product.b()).orElseThrow();
+    entry.put("scale", product.scale()).put("rank", product.rank()).put("bits", a.bits()).put("group", a.group());
+    copy(PatchKeys.part(tensor, number, "lora_A.codes"), a.codes());
+    copy(PatchKeys.part(tensor, number, "lora_A.scales"), a.scales());
+    copy(PatchKeys.part(tensor, number, "lora_B.codes"), b.codes());
+    copy(PatchKeys.part(tensor, number, "lora_B.scales"), b.scales());
+  }
+
   private void quantised(String tensor, int number, Delta.Quantised delta, ObjectNode entry) {
     entry.put("bits", delta.bits()).put("group", delta.group());
     copy(PatchKeys.part(tensor, number, "codes"), delta.codes());
@@ -209,10 +282,19 @@ public final class PatchContents implements ModelVersion {
 
   /** What is computed from itself alone, or on weights at hand, is stored as what comes out. */
   private void computed(String tensor, int number, Delta.Computed delta, ArrayNode terms, double factor) {
+    if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty() && delta.change() instanceof AdapterChange change) {
+      adapter(change, add(terms, PatchKeys.ADAPTER, factor));
+      return;
+    }
     if (delta.change().dependsOnWeights() && delta.frozenOn().isEmpty()) {
       throw new IllegalStateException(
-          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights, which a patch file cannot hold: "
-              + "save it frozen on its base (--base-dependent freeze, BasePolicy.FREEZE) or apply the adapter itself");
+          "the change of tensor " + Names.quote(tensor) + " is computed anew on each base's weights by something that is no adapter, "
+              + "which a patch file cannot hold; freeze it on its base");
+    }
+    Optional<List<Delta.LowRank>> products = Stacks.stack(delta).map(PatchContents::productsOf).filter(PatchContents::areAlike);
+    if (products.isPresent()) {
+      stack(tensor, number, products.get(), add(terms, PatchKeys.LOW_RANK_STACK, factor));
+      return;
     }
     add(terms, PatchKeys.DENSE, factor);
     String name = PatchKeys.part(tensor, number, "delta");
@@ -236,16 +318,58 @@ public final class PatchContents implements ModelVersion {
         });
   }
 
+  private static List<Delta.LowRank> productsOf(Stacks.OfProducts stack) {
+    return IntStream.range(0, Stacks.count(stack.shape())).mapToObj(stack::product).toList();
+  }
+
+  /** Whether products differ in nothing but their rank and their numbers, and so can be stored as one. */
+  private static boolean areAlike(List<Delta.LowRank> products) {
+    return products.stream()
+            .map(product -> List.of(product.scale(), product.transposed(), product.a().info().dtype(), product.b().info().dtype()))
+            .distinct()
+            .count()
+        == 1;
+  }
+
+  /** The factors of all matrices one after the other, A's rows in one matrix, B's numbers in one list. */
+  private void stack(String tensor, int number, List<Delta.LowRank> products, ObjectNode entry) {
+    Delta.LowRank first = products.get(0);
+    entry.put("scale", first.scale()).put("transposed", first.transposed());
+    ArrayNode ranks = entry.putArray("ranks");
+    products.forEach(product -> ranks.add(product.rank()));
+    Tensor a = JoinedTensors.of("lora_A", products.stream().map(Delta.LowRank::a).toList());
+    Tensor b = JoinedTensors.of("lora_B", products.stream().map(Delta.LowRank::b).toList());
+    long columns = first.a().info().shape().columns();
+    Shape rows = Shape.of(a.info().elements() / columns, columns);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_A"), a.info().dtype(), rows), a::read);
+    put(new TensorInfo(PatchKeys.part(tensor, number, "lora_B"), b.info().dtype(), b.info().shape()), b::read);
+  }
+
+  /** What the change is computed of, each module of each adapter once. */
+  private void adapter(AdapterChange change, ObjectNode entry) {
+    if (adapters.putIfAbsent(change.config(), adapters.size()) == null) {
+      adapterConfigs.add(change.config().ofChanges());
+    }
+    int number = adapters.get(change.config());
+    withDimensions(entry.put("adapter", number).put("module", change.module()).putArray("weight"), change.weight());
+    ArrayNode parts = entry.putArray("parts");
+    change.parts().forEach((part, stored) -> parts.add(part));
+    change.parts().forEach((part, stored) -> copy(PatchKeys.adapterPart(number, change.module(), part), stored));
+  }
+
   private static ObjectNode add(ArrayNode terms, String kind, double factor) {
     return terms.addObject().put("kind", kind).put("factor", factor);
   }
 
   private static ObjectNode withShape(ObjectNode entry, Shape shape) {
-    ArrayNode dimensions = entry.putArray("shape");
+    withDimensions(entry.putArray("shape"), shape);
+    return entry;
+  }
+
+  private static void withDimensions(ArrayNode dimensions, Shape shape) {
     for (long dimension : shape.toArray()) {
       dimensions.add(dimension);
     }
-    return entry;
   }
 
   private void copy(String name, Tensor tensor) {
@@ -319,12 +443,23 @@ public final class PatchContents implements ModelVersion {
     metadata.put(PatchKeys.VERSION, PatchKeys.VERSION_VALUE);
     metadata.put(PatchKeys.RECIPE, patch.recipe());
     metadata.put(PatchKeys.DELTAS, json.writeValueAsString(deltas));
+    if (!adapterConfigs.isEmpty()) {
+      metadata.put(PatchKeys.ADAPTERS, json.writeValueAsString(adapterConfigs));
+    }
+    if (storesTokens) {
+      metadata.put(PatchKeys.FIRST_ADDED, Integer.toString(patch.tokens().firstAdded()));
+      metadata.put(PatchKeys.ADDED, json.writeValueAsString(TokenTable.added(patch.tokens())));
+    }
     if (patch.base().isPresent()) {
       PatchBase base = survey.fingerprint().map(print -> patch.base().get().with(print)).orElse(patch.base().get());
       metadata.put(PatchKeys.BASE_NAME, base.name());
       metadata.put(PatchKeys.BASE_TYING, base.tying().name());
       base.fingerprint().ifPresent(fingerprint -> metadata.put(PatchKeys.BASE_FINGERPRINT, fingerprint));
       metadata.put(PatchKeys.BASE_TENSORS, json.writeValueAsString(tensorsOf(base)));
+      if (sketch.isPresent()) {
+        metadata.put(PatchKeys.BASE_CONFIG, json.writeValueAsString(sketch.get().config()));
+        metadata.put(PatchKeys.BASE_SKETCHES, json.writeValueAsString(SketchCoding.contents(sketch.get())));
+      }
     }
     return metadata;
   }

@@ -15,11 +15,17 @@ import io.portllm.PatchBase;
 import io.portllm.Shape;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
+import io.portllm.TokenRows;
 import io.portllm.Tying;
+import io.portllm.internal.patch.QuantisedFactor;
+import io.portllm.internal.patch.StackedFactors;
+import io.portllm.internal.patch.Stacks;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.exact.BlockDecoder;
+import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
+import io.portllm.portability.BaseSketch;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -32,13 +38,15 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Collectors;
 
 /** Makes a patch of the metadata and tensors of a patch file. */
 public final class PatchReader {
   private final Path file;
-  private final SafetensorsModel tensors;
+  private StoredModel tensors;
   private final Map<String, String> metadata;
   private final Set<String> used = new HashSet<>();
+  private AdapterTerms adapters;
   private final ConcurrentLinkedQueue<BlockDecoder> decoders = new ConcurrentLinkedQueue<>();
 
   private PatchReader(Path file, SafetensorsModel tensors) {
@@ -47,7 +55,7 @@ public final class PatchReader {
     this.metadata = tensors.shards().get(0).metadata();
   }
 
-  /** The patch that {@code tensors}, the content of {@code file}, stand for. Reads headers and row numbers only. */
+  /** The patch that {@code tensors}, the content of {@code file}, stand for. Reads headers, row numbers and sketches only. */
   public static Patch read(Path file, SafetensorsModel tensors) throws IOException {
     return new PatchReader(file, tensors).read();
   }
@@ -67,8 +75,13 @@ public final class PatchReader {
           "is a patch of format version " + Names.quote(metadata.getOrDefault(PatchKeys.VERSION, "")) + ", but only version "
               + PatchKeys.VERSION_VALUE + " is read");
     }
+    if (metadata.containsKey(PatchKeys.DIGEST) || metadata.containsKey(PatchKeys.DIGESTS)) {
+      checkSeal();
+    }
     Map<String, Delta> deltas = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.DELTAS, require(PatchKeys.DELTAS))) {
+    Set<Map.Entry<String, JsonNode>> entries = object(PatchKeys.DELTAS, require(PatchKeys.DELTAS));
+    adapters = adapters(entries);
+    for (Map.Entry<String, JsonNode> entry : entries) {
       try {
         Shape shape = shape(entry.getKey(), entry.getValue().get("shape"));
         Delta delta = delta(entry.getKey(), entry.getValue(), shape);
@@ -78,17 +91,55 @@ public final class PatchReader {
         throw malformed("PF-SHAPE", "tensor " + Names.quote(entry.getKey()) + ": " + e.getMessage());
       }
     }
+    Optional<PatchBase> base = base();
+    TokenRows rows = tokens();
     for (TensorInfo tensor : tensors.tensors()) {
       if (!used.contains(tensor.name())) {
         throw malformed("PF-TENSORS", "tensor " + Names.quote(tensor.name()) + " belongs to no change");
       }
     }
-    Optional<PatchBase> base = base();
     try {
-      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, ""));
+      return Patch.of(deltas, base, metadata.getOrDefault(PatchKeys.RECIPE, "")).withTokens(rows);
     } catch (IllegalArgumentException e) {
       throw malformed("PF-KIND", e.getMessage());
     }
+  }
+
+  /** From here on, tensors are compared with their digests as they are read. */
+  private void checkSeal() throws IOException {
+    String expected = digest(require(PatchKeys.DIGEST));
+    String text = require(PatchKeys.DIGESTS);
+    String found = PatchSeal.digest(metadata, tensors.tensors());
+    if (!found.equals(expected)) {
+      throw malformed("PF-DIGEST", "its header has the SHA-256 " + found + " but was written with " + expected);
+    }
+    tensors = new CheckedTensors(tensors, PatchSeal.digests(object(PatchKeys.DIGESTS, text)));
+  }
+
+  /** Changes of adapters are made before all others, those of an adapter together. */
+  private AdapterTerms adapters(Set<Map.Entry<String, JsonNode>> entries) throws IOException {
+    JsonNode configs = json(PatchKeys.ADAPTERS, metadata.getOrDefault(PatchKeys.ADAPTERS, "[]"));
+    if (!configs.isArray()) {
+      throw malformed("PF-FORMAT", PatchKeys.ADAPTERS + " is no JSON list");
+    }
+    List<AdapterTerms.Term> terms = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> entry : entries) {
+      for (JsonNode term : entry.getValue().path("terms")) {
+        if (term.path("kind").asText().equals(PatchKeys.ADAPTER)) {
+          terms.add(adapterTerm(entry.getKey(), term, shape(entry.getKey(), entry.getValue().get("shape"))));
+        }
+      }
+    }
+    return AdapterTerms.read(file, tensors, configs, terms, used);
+  }
+
+  private AdapterTerms.Term adapterTerm(String tensor, JsonNode term, Shape shape) throws IOException {
+    int number = (int) Math.min(whole(tensor, term, "adapter"), Integer.MAX_VALUE);
+    List<String> parts = new ArrayList<>();
+    for (JsonNode part : term.path("parts")) {
+      parts.add(part.asText());
+    }
+    return new AdapterTerms.Term(tensor, shape, number, term.path("module").asText(), shape(tensor, term.get("weight")), parts);
   }
 
   private void checkShape(String tensor, Delta delta, Shape shape) throws IOException {
@@ -133,17 +184,39 @@ public final class PatchReader {
     return switch (kind) {
       case PatchKeys.DENSE -> new Delta.Dense(part(tensor, number, "delta"));
       case PatchKeys.LOW_RANK -> product(tensor, number, term, shape);
+      case PatchKeys.QUANTISED_LOW_RANK -> fewBits(tensor, number, term, shape);
+      case PatchKeys.LOW_RANK_STACK -> stack(tensor, number, term, shape);
       case PatchKeys.ROWS -> new Delta.Rows(indices(tensor, number, shape), part(tensor, number, "delta"), Optional.empty(), shape);
       case PatchKeys.QUANTISED -> quantised(tensor, number, term, shape(tensor, term.get("shape")));
+      case PatchKeys.ADAPTER -> adapters.change(adapterTerm(tensor, term, shape));
       case PatchKeys.SPARSE -> sparse(tensor, number, term, shape(tensor, term.get("shape")));
       default -> throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " has a change of the unknown kind " + Names.quote(kind));
     };
   }
 
+  private Delta.LowRank fewBits(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    if (shape.rank() < 2) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + ": factors do not make " + shape);
+    }
+    long rank = whole(tensor, term, "rank");
+    Delta.Quantised a = quantised(tensor, number, "lora_A.", term, Shape.of(rank, shape.columns()));
+    Delta.Quantised b = quantised(tensor, number, "lora_B.", term, Shape.of(rank, shape.rows()));
+    return new Delta.LowRank(
+        QuantisedFactor.left(PatchKeys.part(tensor, number, "lora_B"), b),
+        QuantisedFactor.right(PatchKeys.part(tensor, number, "lora_A"), a),
+        number(tensor, term, "scale"),
+        false,
+        shape);
+  }
+
   private Delta.Quantised quantised(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    return quantised(tensor, number, "", term, shape);
+  }
+
+  private Delta.Quantised quantised(String tensor, int number, String prefix, JsonNode term, Shape shape) throws IOException {
     return new Delta.Quantised(
-        part(tensor, number, "codes"),
-        part(tensor, number, "scales"),
+        part(tensor, number, prefix + "codes"),
+        part(tensor, number, prefix + "scales"),
         Math.toIntExact(Math.min(whole(tensor, term, "bits"), Integer.MAX_VALUE)),
         whole(tensor, term, "group"),
         shape);
@@ -188,10 +261,7 @@ public final class PatchReader {
   }
 
   private Delta product(String tensor, int number, JsonNode term, Shape shape) throws IOException {
-    JsonNode transposed = term.get("transposed");
-    if (transposed == null || !transposed.isBoolean()) {
-      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
-    }
+    boolean transposed = isTransposed(tensor, term);
     Tensor b = part(tensor, number, "lora_B");
     Tensor a = part(tensor, number, "lora_A");
     if (shape.rank() < 2 || a.info().shape().rank() < 2 || b.info().shape().rank() < 2) {
@@ -200,8 +270,48 @@ public final class PatchReader {
           "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape);
     }
     // Beside other changes, a product may have fewer rows than the tensor.
-    long rows = transposed.booleanValue() ? a.info().shape().columns() : b.info().shape().rows();
-    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed.booleanValue(), shape.withRows(rows));
+    long rows = transposed ? a.info().shape().columns() : b.info().shape().rows();
+    return new Delta.LowRank(b, a, number(tensor, term, "scale"), transposed, shape.withRows(rows));
+  }
+
+  private boolean isTransposed(String tensor, JsonNode term) throws IOException {
+    JsonNode transposed = term.get("transposed");
+    if (transposed == null || !transposed.isBoolean()) {
+      throw malformed("PF-KIND", "tensor " + Names.quote(tensor) + " needs true or false as transposed");
+    }
+    return transposed.booleanValue();
+  }
+
+  private Delta.Computed stack(String tensor, int number, JsonNode term, Shape shape) throws IOException {
+    JsonNode ranks = term.path("ranks");
+    if (shape.rank() < 3 || !ranks.isArray() || ranks.size() != Stacks.count(shape)) {
+      throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " needs ranks for each matrix of the stack " + shape);
+    }
+    boolean transposed = isTransposed(tensor, term);
+    double scale = number(tensor, term, "scale");
+    Shape matrix = Stacks.matrix(shape);
+    long out = transposed ? matrix.columns() : matrix.rows();
+    long in = transposed ? matrix.rows() : matrix.columns();
+    Tensor a = part(tensor, number, "lora_A");
+    Tensor b = part(tensor, number, "lora_B");
+    List<Delta.LowRank> products = new ArrayList<>();
+    long before = 0;
+    for (JsonNode rank : ranks) {
+      if (!rank.isIntegralNumber() || !rank.canConvertToInt() || rank.intValue() < 0) {
+        throw malformed("PF-SHAPE", "tensor " + Names.quote(tensor) + " has a rank " + Names.quote(rank.toString()));
+      }
+      Tensor one = TensorSlice.of(b, before * out, Shape.of(out, rank.intValue()));
+      Tensor other = TensorSlice.of(a, before * in, Shape.of(rank.intValue(), in));
+      products.add(new Delta.LowRank(one, other, scale, transposed, matrix));
+      before += rank.intValue();
+    }
+    if (!a.info().shape().equals(Shape.of(before, in)) || !b.info().shape().equals(Shape.of(Math.multiplyExact(before, out)))) {
+      throw malformed(
+          "PF-SHAPE",
+          "tensor " + Names.quote(tensor) + ": factors of " + b.info().shape() + " and " + a.info().shape() + " do not make " + shape
+              + " by " + before + " ranks");
+    }
+    return new Delta.Computed(new StackedFactors(shape, products), Optional.empty());
   }
 
   private EncodedChange exact(String tensor, JsonNode term) throws IOException {
@@ -292,6 +402,33 @@ public final class PatchReader {
     return ImmutableLongArray.copyOf(values);
   }
 
+  private TokenRows tokens() throws IOException {
+    Optional<Tensor> table = tensors.tensor(PatchKeys.TOKENS);
+    if (table.isEmpty()) {
+      return TokenRows.unknown();
+    }
+    used.add(PatchKeys.TOKENS);
+    TensorInfo info = table.get().info();
+    if (info.dtype() != DType.U8 || info.shape().rank() != 1 || info.bytes() > TokenTable.MOST_BYTES) {
+      throw malformed(
+          "PF-TOKENS",
+          "tensor " + Names.quote(info.name()) + " must be a list of at most " + TokenTable.MOST_BYTES + " U8 but is " + info.dtype() + " "
+              + info.shape());
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) info.bytes());
+    table.get().read(0, bytes);
+    String first = require(PatchKeys.FIRST_ADDED);
+    Map<Integer, JsonNode> added = new TreeMap<>();
+    try {
+      for (Map.Entry<String, JsonNode> entry : object(PatchKeys.ADDED, require(PatchKeys.ADDED))) {
+        added.put(Integer.valueOf(entry.getKey()), entry.getValue());
+      }
+      return TokenTable.decode(bytes.flip(), Integer.parseInt(first), added);
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-TOKENS", "the tokens are not readable: " + Names.quote(String.valueOf(e.getMessage())));
+    }
+  }
+
   private Optional<PatchBase> base() throws IOException {
     if (!metadata.containsKey(PatchKeys.BASE_TENSORS)) {
       return Optional.empty();
@@ -323,7 +460,43 @@ public final class PatchReader {
             tying,
             infos,
             digests,
-            Optional.empty()));
+            Optional.empty(),
+            sketch(infos)));
+  }
+
+  private Optional<BaseSketch> sketch(List<TensorInfo> base) throws IOException {
+    if (!metadata.containsKey(PatchKeys.BASE_SKETCHES)) {
+      return Optional.empty();
+    }
+    Set<String> known = base.stream().map(TensorInfo::name).collect(Collectors.toSet());
+    Map<String, Boolean> contents = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.BASE_SKETCHES, require(PatchKeys.BASE_SKETCHES))) {
+      if (!known.contains(entry.getKey()) || !entry.getValue().isBoolean()) {
+        throw malformed(
+            "PF-SKETCH",
+            "tensor " + Names.quote(entry.getKey()) + " must be one of the base's, and true or false be said of its sketch, but it is "
+                + Names.quote(entry.getValue().toString()));
+      }
+      contents.put(entry.getKey(), entry.getValue().booleanValue());
+    }
+    Map<String, String> config = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : object(PatchKeys.BASE_CONFIG, metadata.getOrDefault(PatchKeys.BASE_CONFIG, "{}"))) {
+      config.put(entry.getKey(), entry.getValue().asText());
+    }
+    Tensor vector =
+        tensors.tensor(PatchKeys.BASE_SKETCHES).orElseThrow(() -> malformed("PF-SKETCH", "the sketches of the base are missing"));
+    long length = SketchCoding.length(contents);
+    if (vector.info().dtype() != DType.F32 || !vector.info().shape().equals(Shape.of(length))) {
+      throw malformed(
+          "PF-SKETCH",
+          "the sketches of the base must be F32 [" + length + "] but are " + vector.info().dtype() + " " + vector.info().shape());
+    }
+    used.add(PatchKeys.BASE_SKETCHES);
+    try {
+      return Optional.of(new BaseSketch(config, SketchCoding.read(contents, vector)));
+    } catch (IllegalArgumentException e) {
+      throw malformed("PF-SKETCH", e.getMessage());
+    }
   }
 
   private String digest(String text) throws IOException {
@@ -368,6 +541,14 @@ public final class PatchReader {
   }
 
   private Set<Map.Entry<String, JsonNode>> object(String key, String text) throws IOException {
+    JsonNode root = json(key, text);
+    if (!root.isObject()) {
+      throw malformed("PF-FORMAT", key + " is no JSON object");
+    }
+    return root.properties();
+  }
+
+  private JsonNode json(String key, String text) throws IOException {
     // The text is as long as the header at most, which was checked; inside it, names are as long as they like.
     StreamReadConstraints constraints =
         StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(Integer.MAX_VALUE).maxStringLength(Integer.MAX_VALUE).build();
@@ -376,11 +557,7 @@ public final class PatchReader {
                 JsonFactory.builder().streamReadConstraints(constraints).enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     try {
-      JsonNode root = mapper.readTree(text);
-      if (!root.isObject()) {
-        throw malformed("PF-FORMAT", key + " is no JSON object");
-      }
-      return root.properties();
+      return mapper.readTree(text);
     } catch (JsonProcessingException e) {
       throw malformed("PF-FORMAT", key + " is not JSON: " + Names.quote(e.getOriginalMessage()));
     }

@@ -26,6 +26,9 @@ final class HeaderParser {
   /** The highest rank: 100,000. Frameworks stop at 64 or below; more only takes memory. */
   private static final int HIGHEST_RANK = 100_000;
 
+  /** The most entries of metadata: 100,000. Each takes some 20 times its bytes in memory. */
+  private static final int MOST_METADATA = 100_000;
+
   /**
    * A tensor where the header puts it.
    *
@@ -131,6 +134,9 @@ final class HeaderParser {
   private void parseMetadata() throws JsonException, MalformedModelException {
     requireMetadata(JsonToken.START_OBJECT, "an object");
     while (json.next() == JsonToken.FIELD_NAME) {
+      if (metadata.size() == MOST_METADATA) {
+        throw malformed("ST-META", json.position(), "__metadata__ has more than " + MOST_METADATA + " entries");
+      }
       String key = json.text();
       json.next();
       requireMetadata(JsonToken.VALUE_STRING, "text for the key " + Names.quote(key));

@@ -7,6 +7,7 @@ import io.portllm.TensorInfo;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.Lookalike;
+import io.portllm.io.internal.files.Paths;
 import io.portllm.io.internal.files.SourceFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -75,9 +76,14 @@ public final class SafetensorsHeader {
           "header length is " + length + " but only " + (file.size() - LENGTH_BYTES) + " bytes follow in a file of "
               + file.size() + " bytes" + Lookalike.hint(file));
     }
-    byte[] text = new byte[(int) length];
-    file.readFully(LENGTH_BYTES, ByteBuffer.wrap(text));
-    return new HeaderParser(file.path(), text, file.size()).parse();
+    try {
+      byte[] text = new byte[(int) length];
+      file.readFully(LENGTH_BYTES, ByteBuffer.wrap(text));
+      return new HeaderParser(file.path(), text, file.size()).parse();
+    } catch (OutOfMemoryError e) {
+      // All that was allocated is garbage now; a file must not end an application whose heap is small.
+      throw new IOException(Paths.prefix(file.path()) + "the header of " + length + " bytes does not fit into the memory of this JVM", e);
+    }
   }
 
   private static MalformedModelException malformed(SourceFile file, String rule, long offset, String message) {

@@ -1,9 +1,12 @@
 package io.portllm.io.internal.safetensors;
 
 import com.google.common.collect.ImmutableList;
+import io.portllm.AddedToken;
+import io.portllm.ModelVersion;
 import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
+import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.ModelFolder;
@@ -14,6 +17,8 @@ import io.portllm.io.internal.files.StoredTensors;
 import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.json.FlatJson;
 import io.portllm.io.internal.json.JsonException;
+import io.portllm.io.internal.tokenizer.GrownFiles;
+import io.portllm.io.internal.tokenizer.TokenizerFiles;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
@@ -50,6 +55,7 @@ public final class SafetensorsModel implements StoredModel {
   private Map<String, Object> indexMetadata = Map.of();
   private boolean indexed;
   private List<SideFile> sideFiles = List.of();
+  private volatile Vocabulary vocabulary;
   private volatile boolean closed;
 
   private SafetensorsModel(Path path) {
@@ -231,6 +237,19 @@ public final class SafetensorsModel implements StoredModel {
   @Override
   public List<SideFile> sideFiles() {
     return sideFiles;
+  }
+
+  @Override
+  public Vocabulary vocabulary() throws IOException {
+    if (vocabulary == null) {
+      vocabulary = TokenizerFiles.vocabulary(path, sideFiles);
+    }
+    return vocabulary;
+  }
+
+  @Override
+  public ModelVersion withTokens(List<AddedToken> tokens) throws IOException {
+    return GrownFiles.of(this, path, tokens);
   }
 
   /** Whether the model was opened by its index. */

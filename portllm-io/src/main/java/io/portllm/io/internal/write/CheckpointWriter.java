@@ -22,16 +22,18 @@ import io.portllm.io.WriteReport;
 import io.portllm.io.internal.files.StoredModel;
 import io.portllm.io.internal.files.WeightFiles;
 import io.portllm.io.internal.gguf.GgufModel;
+import io.portllm.io.internal.gguf.NewGguf;
+import io.portllm.io.internal.gguf.lens.HuggingFaceView;
+import io.portllm.io.internal.record.OutputRecord;
 import io.portllm.io.internal.safetensors.SafetensorsModel;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedByInterruptException;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.FileStore;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -52,18 +54,25 @@ public final class CheckpointWriter {
 
   private final ModelVersion model;
   private final WriteOptions options;
+  private final Disk disk;
   private final Weights weights;
   private final long started = System.nanoTime();
 
-  private CheckpointWriter(ModelVersion model, WriteOptions options) {
+  private CheckpointWriter(ModelVersion model, WriteOptions options, Disk disk) {
     this.model = model;
     this.options = options;
+    this.disk = disk;
     this.weights = new Weights(model);
   }
 
   /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors} or {@code .gguf}. */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
-    CheckpointWriter writer = new CheckpointWriter(model, options);
+    return write(model, output, options, Disk.REAL);
+  }
+
+  /** Writes {@code model} to the files of {@code disk}. */
+  public static WriteReport write(ModelVersion model, Path output, WriteOptions options, Disk disk) throws IOException {
+    CheckpointWriter writer = new CheckpointWriter(model, options, disk);
     try {
       return writer.write(output);
     } catch (ClosedByInterruptException | InterruptedIOException e) {
@@ -85,7 +94,7 @@ public final class CheckpointWriter {
     if (!isGguf && !name.endsWith(WeightFiles.SAFETENSORS)) {
       return writeFolder(output);
     }
-    if (isGguf != origin() instanceof GgufModel) {
+    if (isGguf != (origin() instanceof GgufModel || origin() instanceof NewGguf)) {
       String formats = isGguf ? "GGUF, but %s has safetensors weights" : "safetensors, but %s is a GGUF model";
       throw new IOException("[" + output + "] is named as " + String.format(formats, Names.quote(model.name()))
           + "; models are written in the format that they are in");
@@ -101,10 +110,13 @@ public final class CheckpointWriter {
   }
 
   private WriteReport writeFile(Path target) throws IOException {
-    try (Output output = new Output(target, false, options.overwrites())) {
+    try (Output output = new Output(target, false, options.overwrites(), disk)) {
       requireRoom(target);
       requireExactBases();
       writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
+      if (options.records()) {
+        writeWhole(output.temporaryRecord(), new Recorder(model).record(output.temporary(), target, inputs(model), options));
+      }
       model.verifyUnchanged();
       output.commit();
     }
@@ -113,7 +125,7 @@ public final class CheckpointWriter {
 
   private WriteReport writeFolder(Path target) throws IOException {
     refuseAroundInputs(target);
-    try (Output output = new Output(target, true, options.overwrites())) {
+    try (Output output = new Output(target, true, options.overwrites(), disk)) {
       requireRoom(target);
       requireExactBases();
       Path folder = output.temporary();
@@ -131,6 +143,9 @@ public final class CheckpointWriter {
       }
       if (hasIndex()) {
         writeIndex(folder.resolve(INDEX));
+      }
+      if (options.records() && !model.shards().isEmpty()) {
+        writeWhole(folder.resolve(OutputRecord.NAME), new Recorder(model).record(folder, target, inputs(model), options));
       }
       model.verifyUnchanged();
       output.commit();
@@ -174,12 +189,15 @@ public final class CheckpointWriter {
     DirectBuffers buffers = new DirectBuffers(CHUNK_BYTES);
     try (Closer closer = Closer.create()) {
       List<ShardFile> shards = new ArrayList<>();
-      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(runs(shard), file, buffers, progress))));
+      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(runs(shard), file, disk, buffers, progress))));
       Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
     }
   }
 
   private List<Run> runs(Shard shard) {
+    if (model instanceof NewGguf file) {
+      return weights.gguf(shard, file.metadata());
+    }
     if (!(origin() instanceof GgufModel gguf)) {
       return weights.safetensors(shard);
     }
@@ -194,25 +212,32 @@ public final class CheckpointWriter {
   }
 
   /** Where a file goes; makes the folder that it is in. */
-  private static Path placeOf(String name, Path folder) throws IOException {
+  private Path placeOf(String name, Path folder) throws IOException {
     Path file = folder.resolve(name).normalize();
     if (!file.startsWith(folder) || file.equals(folder)) {
       throw new IllegalArgumentException("file " + Names.quote(name) + " does not lie within its model");
     }
-    Files.createDirectories(file.getParent());
+    makeFolders(file.getParent());
     return file;
   }
 
-  private static void copy(SideFile side, Path folder) throws IOException {
+  private void makeFolders(Path folder) throws IOException {
+    if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+      makeFolders(folder.getParent());
+      disk.createFolder(folder);
+    }
+  }
+
+  private void copy(SideFile side, Path folder) throws IOException {
     Path file = placeOf(side.name(), folder);
-    try (InputStream in = side.open(); FileChannel out = Output.create(file)) {
+    try (InputStream in = side.open(); Disk.Sink out = disk.create(file)) {
       byte[] buffer = new byte[64 << 10];
       long position = 0;
       for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
-        ShardFile.writeFully(out, ByteBuffer.wrap(buffer, 0, read), position);
+        Disk.writeFully(out, ByteBuffer.wrap(buffer, 0, read), position);
         position += read;
       }
-      out.force(true);
+      out.force();
     }
   }
 
@@ -236,9 +261,13 @@ public final class CheckpointWriter {
     index.put("metadata", metadata);
     index.put("weight_map", places);
     ObjectMapper mapper = new ObjectMapper(new JsonFactory()).enable(SerializationFeature.INDENT_OUTPUT);
-    try (FileChannel out = Output.create(file)) {
-      ShardFile.writeFully(out, ByteBuffer.wrap((mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8)), 0);
-      out.force(true);
+    writeWhole(file, (mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8));
+  }
+
+  private void writeWhole(Path file, byte[] bytes) throws IOException {
+    try (Disk.Sink out = disk.create(file)) {
+      Disk.writeFully(out, ByteBuffer.wrap(bytes), 0);
+      out.force();
     }
   }
 
@@ -272,6 +301,9 @@ public final class CheckpointWriter {
     if (model instanceof StoredModel files) {
       return List.of(files);
     }
+    if (model instanceof HuggingFaceView view) {
+      return inputs(view.file());
+    }
     if (model instanceof DerivedModel derived) {
       return derived.inputs().stream().flatMap(input -> inputs(input).stream()).toList();
     }
@@ -279,8 +311,7 @@ public final class CheckpointWriter {
   }
 
   private void requireRoom(Path target) throws IOException {
-    FileStore store = Files.getFileStore(target.toAbsolutePath().getParent());
-    long room = store.getUsableSpace();
+    long room = disk.room(target.toAbsolutePath().getParent());
     if (room < totalBytes()) {
       throw new IOException("[" + target + "] needs " + totalBytes() + " bytes, but the disk has " + room + " left");
     }
@@ -291,6 +322,7 @@ public final class CheckpointWriter {
   }
 
   private WriteReport report(Path target) {
-    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), Duration.ofNanos(System.nanoTime() - started));
+    Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
+    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), weights.requantisation(), elapsed);
   }
 }

@@ -1,9 +1,8 @@
 package io.portllm.io.internal.write;
 
 import io.portllm.internal.text.Names;
+import io.portllm.io.internal.record.OutputRecord;
 import java.io.IOException;
-import java.nio.channels.ClosedByInterruptException;
-import java.nio.channels.FileChannel;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -14,8 +13,6 @@ import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.security.SecureRandom;
 import java.util.ArrayList;
@@ -35,9 +32,12 @@ final class Output implements AutoCloseable {
   private final Path target;
   private final boolean folder;
   private final boolean overwrite;
+  private final Disk disk;
   private final String prefix;
   private final TargetLock lock;
   private final Path temporary;
+  private final Path record;
+  private Path temporaryRecord;
   private boolean committed;
 
   /**
@@ -45,10 +45,11 @@ final class Output implements AutoCloseable {
    *
    * @throws FileAlreadyExistsException if the target exists and is not to be overwritten
    */
-  Output(Path requested, boolean folder, boolean overwrite) throws IOException {
+  Output(Path requested, boolean folder, boolean overwrite, Disk disk) throws IOException {
     this.target = requested.toAbsolutePath().normalize();
     this.folder = folder;
     this.overwrite = overwrite;
+    this.disk = disk;
     Path name = target.getFileName();
     Path parent = target.getParent();
     if (name == null || parent == null) {
@@ -58,14 +59,15 @@ final class Output implements AutoCloseable {
       throw new NoSuchFileException(parent.toString(), null, "the folder of the output does not exist");
     }
     this.prefix = "." + name + ".portllm-";
+    this.record = target.resolveSibling(name + "." + OutputRecord.NAME);
     checkTarget();
-    this.lock = TargetLock.of(target);
+    this.lock = TargetLock.of(target, disk);
     try {
       recover();
       checkTarget();
-      this.temporary = target.resolveSibling(prefix + ProcessHandle.current().pid() + "-" + Long.toHexString(RANDOM.nextLong()) + ".tmp");
+      this.temporary = newTemporary();
       if (folder) {
-        Files.createDirectory(temporary);
+        disk.createFolder(temporary);
       }
     } catch (Throwable e) {
       lock.close();
@@ -73,14 +75,19 @@ final class Output implements AutoCloseable {
     }
   }
 
+  private Path newTemporary() {
+    return target.resolveSibling(prefix + ProcessHandle.current().pid() + "-" + Long.toHexString(RANDOM.nextLong()) + ".tmp");
+  }
+
+  /** Where to write the record of a file, if it is to have one. */
+  Path temporaryRecord() {
+    temporaryRecord = newTemporary();
+    return temporaryRecord;
+  }
+
   /** Where to write: a file to create, or a folder that exists. */
   Path temporary() {
     return temporary;
-  }
-
-  /** Creates a file below the temporary. */
-  static FileChannel create(Path file) throws IOException {
-    return FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
   }
 
   /** Puts the finished temporary, of which every file was forced, in the target's place. */
@@ -92,14 +99,23 @@ final class Output implements AutoCloseable {
       forceFolders(temporary);
       replaced = replaceFolder();
     } else {
+      deleteOldRecord();
       move(temporary, target);
     }
     committed = true;
     try {
-      force(target.getParent());
+      disk.forceFolder(target.getParent());
     } catch (IOException e) {
       throw new IOException("[" + target
           + "] is complete, but whether it survives a power cut is not known: its folder could not be synced", e);
+    }
+    if (temporaryRecord != null) {
+      try {
+        move(temporaryRecord, record);
+        disk.forceFolder(target.getParent());
+      } catch (IOException e) {
+        throw new IOException("[" + target + "] is complete, but its record could not be put beside it", e);
+      }
     }
     // Only now that the renames are on disk: else a power cut could leave the old folder in place, half deleted.
     if (replaced != null) {
@@ -112,26 +128,44 @@ final class Output implements AutoCloseable {
     }
   }
 
+  /**
+   * Deletes the record of what is replaced, on the disk too: at every moment a record is of the file that it lies beside, or there is none.
+   */
+  private void deleteOldRecord() throws IOException {
+    if (Files.exists(record, LinkOption.NOFOLLOW_LINKS)) {
+      disk.delete(record);
+      disk.forceFolder(target.getParent());
+    }
+  }
+
   /** Where the folder that was replaced lies now; null if there was none. */
   private Path replaceFolder() throws IOException {
     if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS) || isEmptyFolder(target)) {
       move(temporary, target);
       return null;
     }
+    // What earlier runs put aside and deleted must not come back, half deleted, beside what is put aside now.
+    disk.forceFolder(target.getParent());
     Path aside = target.resolveSibling(temporary.getFileName().toString().replaceFirst("\\.tmp$", ".old"));
     move(target, aside);
     try {
       move(temporary, target);
     } catch (IOException e) {
-      move(aside, target);
+      try {
+        move(aside, target);
+      } catch (IOException again) {
+        // The next writer puts it back.
+        again.addSuppressed(e);
+        throw new IOException("[" + target + "] was put aside as " + Names.quote(aside.toString()) + " and could not be put back", again);
+      }
       throw e;
     }
     return aside;
   }
 
-  private static void move(Path from, Path to) throws IOException {
+  private void move(Path from, Path to) throws IOException {
     try {
-      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      disk.move(from, to);
     } catch (AtomicMoveNotSupportedException e) {
       throw new IOException("[" + to + "] cannot be put in place by an atomic move on this file system", e);
     }
@@ -185,6 +219,10 @@ final class Output implements AutoCloseable {
     } catch (DirectoryIteratorException e) {
       throw e.getCause();
     }
+    if (!left.isEmpty()) {
+      // The dead process may have put its output in place and not synced that: until it is, what was replaced is the only sure copy.
+      disk.forceFolder(target.getParent());
+    }
     for (Path entry : left) {
       if (entry.getFileName().toString().endsWith(".old") && isFree(target)) {
         move(entry, target);
@@ -199,7 +237,7 @@ final class Output implements AutoCloseable {
     return !Files.exists(path, LinkOption.NOFOLLOW_LINKS) || Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS) && isEmptyFolder(path);
   }
 
-  private static void forceFolders(Path root) throws IOException {
+  private void forceFolders(Path root) throws IOException {
     Files.walkFileTree(
         root,
         new SimpleFileVisitor<>() {
@@ -208,38 +246,18 @@ final class Output implements AutoCloseable {
             if (failure != null) {
               throw failure;
             }
-            force(directory);
+            disk.forceFolder(directory);
             return FileVisitResult.CONTINUE;
           }
         });
   }
 
-  /** Syncs a folder. An interrupt neither stops it nor is lost: by now the outcome must be one or the other. */
-  private static void force(Path directory) throws IOException {
-    // Windows cannot open a folder as a channel, and needs no sync for a rename.
-    if (!directory.getFileSystem().supportedFileAttributeViews().contains("posix")) {
+  private void delete(Path path) throws IOException {
+    if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
       return;
     }
-    boolean interrupted = Thread.interrupted();
-    try {
-      while (true) {
-        try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
-          channel.force(true);
-          return;
-        } catch (ClosedByInterruptException e) {
-          interrupted |= Thread.interrupted();
-        }
-      }
-    } finally {
-      if (interrupted) {
-        Thread.currentThread().interrupt();
-      }
-    }
-  }
-
-  private static void delete(Path path) throws IOException {
     if (!Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS)) {
-      Files.deleteIfExists(path);
+      disk.delete(path);
       return;
     }
     Files.walkFileTree(
@@ -247,7 +265,7 @@ final class Output implements AutoCloseable {
         new SimpleFileVisitor<>() {
           @Override
           public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
-            Files.delete(file);
+            disk.delete(file);
             return FileVisitResult.CONTINUE;
           }
 
@@ -256,7 +274,7 @@ final class Output implements AutoCloseable {
             if (failure != null) {
               throw failure;
             }
-            Files.delete(directory);
+            disk.delete(directory);
             return FileVisitResult.CONTINUE;
           }
         });
@@ -268,6 +286,9 @@ final class Output implements AutoCloseable {
     try {
       if (!committed) {
         delete(temporary);
+      }
+      if (temporaryRecord != null) {
+        delete(temporaryRecord);
       }
     } finally {
       lock.close();

@@ -5,7 +5,6 @@ import io.portllm.internal.run.Progress;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -17,11 +16,12 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 final class ShardFile implements Closeable {
   private final Path file;
+  private final Disk disk;
   private final DirectBuffers buffers;
   private final Progress progress;
   private final List<Chunk> chunks = new ArrayList<>();
   private final AtomicInteger unfinished;
-  private FileChannel channel;
+  private Disk.Sink sink;
 
   /** A part of a run. */
   private record Part(Run run, long offset, int length) {}
@@ -30,8 +30,9 @@ final class ShardFile implements Closeable {
   private record Chunk(long position, List<Part> parts) {}
 
   /** The file that consists of {@code runs}, end to end. */
-  ShardFile(List<Run> runs, Path file, DirectBuffers buffers, Progress progress) {
+  ShardFile(List<Run> runs, Path file, Disk disk, DirectBuffers buffers, Progress progress) {
     this.file = file;
+    this.disk = disk;
     this.buffers = buffers;
     this.progress = progress;
     split(runs);
@@ -81,7 +82,7 @@ final class ShardFile implements Closeable {
         buffer.position(buffer.position() + part.length());
         weights += part.run().weights() ? part.length() : 0;
       }
-      writeFully(open(), buffer.flip(), chunk.position());
+      Disk.writeFully(open(), buffer.flip(), chunk.position());
     } finally {
       buffers.takeBack(buffer);
     }
@@ -91,30 +92,23 @@ final class ShardFile implements Closeable {
     progress.add(weights);
   }
 
-  private synchronized FileChannel open() throws IOException {
-    if (channel == null) {
-      channel = Output.create(file);
+  private synchronized Disk.Sink open() throws IOException {
+    if (sink == null) {
+      sink = disk.create(file);
     }
-    return channel;
+    return sink;
   }
 
   private synchronized void finish() throws IOException {
-    channel.force(true);
-    channel.close();
+    sink.force();
+    sink.close();
   }
 
   /** Closes the file, finished or not. */
   @Override
   public synchronized void close() throws IOException {
-    if (channel != null) {
-      channel.close();
-    }
-  }
-
-  static void writeFully(FileChannel channel, ByteBuffer bytes, long position) throws IOException {
-    long at = position;
-    while (bytes.hasRemaining()) {
-      at += channel.write(bytes, at);
+    if (sink != null) {
+      sink.close();
     }
   }
 }

@@ -8,7 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.security.SecureRandom;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -26,11 +25,13 @@ final class TargetLock implements AutoCloseable {
   private final Path key;
   private final Path file;
   private final FileChannel channel;
+  private final Disk disk;
 
-  private TargetLock(Path key, Path file, FileChannel channel) {
+  private TargetLock(Path key, Path file, FileChannel channel, Disk disk) {
     this.key = key;
     this.file = file;
     this.channel = channel;
+    this.disk = disk;
   }
 
   /**
@@ -38,23 +39,23 @@ final class TargetLock implements AutoCloseable {
    *
    * @throws IOException if another thread or process writes to it
    */
-  static TargetLock of(Path target) throws IOException {
+  static TargetLock of(Path target, Disk disk) throws IOException {
     Path key = target.getParent().toRealPath().resolve(target.getFileName());
     Path file = target.resolveSibling("." + target.getFileName() + ".portllm.lock");
     if (!OURS.add(key)) {
       throw new IOException("[" + target + "] is being written by another thread");
     }
     try {
-      return new TargetLock(key, file, lock(target, file));
+      return new TargetLock(key, file, lock(target, file, disk), disk);
     } catch (Throwable e) {
       OURS.remove(key);
       throw e;
     }
   }
 
-  private static FileChannel lock(Path target, Path file) throws IOException {
+  private static FileChannel lock(Path target, Path file, Disk disk) throws IOException {
     while (true) {
-      FileChannel channel = open(target, file);
+      FileChannel channel = open(target, file, disk);
       try {
         if (channel.tryLock() == null) {
           throw new IOException("[" + target + "] is being written by another process");
@@ -73,9 +74,9 @@ final class TargetLock implements AutoCloseable {
     }
   }
 
-  private static FileChannel open(Path target, Path file) throws IOException {
+  private static FileChannel open(Path target, Path file, Disk disk) throws IOException {
     try {
-      return FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
+      return disk.openLock(file);
     } catch (IllegalArgumentException | UnsupportedOperationException e) {
       throw new IOException("[" + target
           + "] lies in an archive or on another file system on which outputs cannot be made whole or not at all", e);
@@ -99,7 +100,9 @@ final class TargetLock implements AutoCloseable {
   @Override
   public void close() throws IOException {
     try (channel) {
-      Files.deleteIfExists(file);
+      if (Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
+        disk.delete(file);
+      }
     } finally {
       OURS.remove(key);
     }

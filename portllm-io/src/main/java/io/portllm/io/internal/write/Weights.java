@@ -1,13 +1,18 @@
 package io.portllm.io.internal.write;
 
+import com.google.common.collect.Maps;
 import io.portllm.ModelVersion;
 import io.portllm.Rounding;
 import io.portllm.Shard;
 import io.portllm.TensorInfo;
 import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.text.Names;
+import io.portllm.io.Requantisation;
 import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.gguf.GgufOutput;
+import io.portllm.io.internal.gguf.NewMetadata;
+import io.portllm.io.internal.gguf.lens.BlockSums;
+import io.portllm.io.internal.gguf.lens.GgufStoredModel;
 import io.portllm.io.internal.safetensors.SafetensorsHeader;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -15,11 +20,15 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 
 /** The weight files of a model as runs of bytes, and what rounding did to the weights that were read. */
 final class Weights {
   private final ModelVersion model;
   private final Map<String, Rounding> rounding = new ConcurrentHashMap<>();
+
+  /** By tensor and offset, so that sums do not depend on which thread was first. */
+  private final Map<String, ConcurrentSkipListMap<Long, BlockSums>> sums = new ConcurrentHashMap<>();
 
   Weights(ModelVersion model) {
     this.model = model;
@@ -28,6 +37,11 @@ final class Weights {
   /** For each changed tensor that was read, what rounding did. */
   Map<String, Rounding> rounding() {
     return rounding;
+  }
+
+  /** For each changed tensor of a quantised type that was read, what quantising it again did. */
+  Map<String, Requantisation> requantisation() {
+    return Maps.transformValues(sums, parts -> BlockSums.total(parts.values()));
   }
 
   /** A safetensors file. */
@@ -40,7 +54,15 @@ final class Weights {
 
   /** A GGUF file that takes the place of {@code source}. */
   List<Run> gguf(Shard shard, GgufModel.Part source) {
-    GgufOutput output = GgufOutput.of(source, shard, model.name());
+    return gguf(shard, GgufOutput.of(source, shard, model.name()));
+  }
+
+  /** A GGUF file of its own. */
+  List<Run> gguf(Shard shard, NewMetadata metadata) {
+    return gguf(shard, GgufOutput.of(metadata, shard, model.name()));
+  }
+
+  private List<Run> gguf(Shard shard, GgufOutput output) {
     List<Run> runs = new ArrayList<>();
     runs.add(new Run(output::readHeader, output.headerBytes(), 1, false));
     for (TensorInfo tensor : shard.tensors()) {
@@ -55,7 +77,11 @@ final class Weights {
   }
 
   private void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
-    if (model instanceof DerivedModel derived) {
+    if (model instanceof GgufStoredModel stored && stored.changes(tensor.name())) {
+      GgufStoredModel.Outcome outcome = stored.readMeasuring(tensor, offset, destination);
+      rounding.merge(tensor.name(), outcome.rounding(), Rounding::plus);
+      outcome.sums().ifPresent(part -> sums.computeIfAbsent(tensor.name(), name -> new ConcurrentSkipListMap<>()).put(offset, part));
+    } else if (model instanceof DerivedModel derived) {
       Rounding counts = derived.readCounting(tensor, offset, destination);
       if (derived.changes(tensor.name())) {
         rounding.merge(tensor.name(), counts, Rounding::plus);

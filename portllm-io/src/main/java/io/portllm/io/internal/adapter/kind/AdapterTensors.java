@@ -92,6 +92,11 @@ public final class AdapterTensors {
       return path + ".weight";
     }
 
+    /** All parts of the module, by name. */
+    public Map<String, Tensor> parts() {
+      return Collections.unmodifiableMap(parts);
+    }
+
     /** Whether the module has this part. */
     public boolean has(String part) {
       return parts.containsKey(part);

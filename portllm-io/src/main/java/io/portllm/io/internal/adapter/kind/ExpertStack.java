@@ -1,12 +1,14 @@
 package io.portllm.io.internal.adapter.kind;
 
+import io.portllm.Delta;
 import io.portllm.Shape;
 import io.portllm.Tensor;
+import io.portllm.internal.patch.Stacks;
 import java.io.IOException;
 import java.util.Arrays;
 
 /** The change of a stack of matrices, one for each expert: {@code scale · B·A} of its factors, or the transpose. */
-final class ExpertStack extends AdditiveChange {
+final class ExpertStack extends AdditiveChange implements Stacks.OfProducts {
   private final ExpertFactors factors;
   private final float scale;
   private final boolean transposed;
@@ -25,6 +27,11 @@ final class ExpertStack extends AdditiveChange {
     this.transposed = transposed;
     this.kept = kept;
     this.rowsOfOne = Math.toIntExact(shape.dimension(1));
+  }
+
+  @Override
+  public Delta.LowRank product(int expert) {
+    return LowRank.of(factors.b(expert, 0, factors.out()), factors.a(expert, 0, factors.in()), scale, transposed);
   }
 
   /** One row of one matrix. */

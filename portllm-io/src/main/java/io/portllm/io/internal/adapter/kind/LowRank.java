@@ -9,7 +9,7 @@ final class LowRank {
   private LowRank() {}
 
   /** The change {@code scale · B·A}, of the shape that the factors make. */
-  static Delta of(Tensor b, Tensor a, double scale, boolean transposed) {
+  static Delta.LowRank of(Tensor b, Tensor a, double scale, boolean transposed) {
     long out = b.info().shape().rows();
     long in = a.info().shape().columns();
     return new Delta.LowRank(b, a, scale, transposed, transposed ? Shape.of(in, out) : Shape.of(out, in));

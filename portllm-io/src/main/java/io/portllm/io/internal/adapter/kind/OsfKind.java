@@ -3,6 +3,7 @@ package io.portllm.io.internal.adapter.kind;
 import io.portllm.Delta;
 import io.portllm.Shape;
 import io.portllm.Tensor;
+import io.portllm.internal.extract.RightVectors;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
@@ -64,7 +65,7 @@ final class OsfKind implements AdapterKind {
       int columns = columns();
       int low = Math.toIntExact(s.info().elements());
       int high = Math.toIntExact(Math.min(shape().rows(), columns)) - low;
-      double[] directions = kept.doubles(this, weights, () -> SingularDirections.greatest(Numbers.all(weights), columns, high));
+      double[] directions = kept.doubles(this, weights, () -> RightVectors.greatest(Numbers.all(weights), columns, high));
       float[] scales = Numbers.all(s);
       float[] right = kept.floats(this, "V", () -> Numbers.all(v));
       float[] left = new float[rows * low];

@@ -1,0 +1,240 @@
+package io.portllm.internal.portability;
+
+import io.portllm.Allow;
+import io.portllm.Delta;
+import io.portllm.Fingerprint;
+import io.portllm.IncompatibleModelException;
+import io.portllm.MergeOptions;
+import io.portllm.Mismatch;
+import io.portllm.ModelVersion;
+import io.portllm.Patch;
+import io.portllm.PatchBase;
+import io.portllm.ProgressListener;
+import io.portllm.Tensor;
+import io.portllm.TensorInfo;
+import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.run.Parallel;
+import io.portllm.internal.run.Progress;
+import io.portllm.internal.text.Names;
+import io.portllm.portability.BaseSketch;
+import io.portllm.portability.Finding;
+import io.portllm.portability.Finding.Severity;
+import io.portllm.portability.Lineage;
+import io.portllm.portability.PortabilityReport;
+import io.portllm.portability.PortabilityReport.Evidence;
+import io.portllm.portability.TensorReport;
+import io.portllm.portability.TensorSketch;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
+
+/** Measures a patch against a new base, tensor by tensor, and has it judged. */
+public final class Checker {
+  /** Below this drift by sketches a tensor may be the same to the bit, which its digest then tells. */
+  private static final double ALMOST_SAME = 1e-5;
+
+  private final Optional<ModelVersion> givenOldBase;
+  private final MergeOptions options;
+  private final int threads;
+  private final ProgressListener progress;
+  private final BooleanSupplier cancelled;
+
+  /** A checker; see {@link io.portllm.portability.PortabilityCheck} for the parameters. */
+  public Checker(
+      Optional<ModelVersion> oldBase, MergeOptions options, int threads, ProgressListener progress, BooleanSupplier cancelled) {
+    this.givenOldBase = oldBase.map(ModelVersion::decoded);
+    this.options = options;
+    this.threads = threads;
+    this.progress = progress;
+    this.cancelled = cancelled;
+  }
+
+  /** What was measured of one tensor. */
+  private record Measured(Sums sums, boolean identical, String refusal) {}
+
+  /** Judges {@code patch} on {@code newBase}. */
+  public PortabilityReport check(Patch patch, ModelVersion newBase) throws IOException {
+    ModelVersion view = newBase.decoded();
+    Optional<ModelVersion> oldBase = givenOldBase.or(() -> patch.base().flatMap(PatchBase::model).map(ModelVersion::decoded));
+    List<Finding> findings = new ArrayList<>();
+    Optional<PatchedModel> patched = fit(patch, view, findings);
+    Optional<BaseSketch> sketch = patch.base().flatMap(PatchBase::sketch);
+    Optional<PatchBase> record = oldBase.map(PatchBase::of).or(patch::base);
+    record.ifPresent(base -> findings.addAll(Structure.compareTensors(base, view)));
+    oldBase.map(ModelVersion::config).or(() -> sketch.map(BaseSketch::config))
+        .ifPresent(config -> findings.addAll(Structure.compareConfigs(config, view.config())));
+    if (givenOldBase.isPresent()) {
+      compareWithRecord(patch, givenOldBase.get(), findings);
+    }
+
+    List<TensorInfo> tensors = view.tensors().stream().filter(tensor -> tensor.dtype().isArithmetic()).toList();
+    Map<String, Measured> measured = new ConcurrentHashMap<>();
+    Progress done = new Progress(progress, bytes(tensors, oldBase));
+    List<TensorInfo> largestFirst = tensors.stream().sorted(Comparator.comparingLong((TensorInfo tensor) -> -tensor.elements())).toList();
+    List<Parallel.Task> tasks = new ArrayList<>();
+    for (TensorInfo tensor : largestFirst) {
+      tasks.add(() -> {
+        measured.put(tensor.name(), measure(patch, new Tensor(view, tensor), newBase == view, oldBase, sketch, patched));
+        done.add(bytes(List.of(tensor), oldBase));
+      });
+    }
+    Parallel.run(threads, cancelled, tasks);
+    return report(patch, newBase, record, oldBase, tensors, measured, findings);
+  }
+
+  private static long bytes(List<TensorInfo> tensors, Optional<ModelVersion> oldBase) {
+    long bytes = 0;
+    for (TensorInfo tensor : tensors) {
+      bytes += tensor.bytes() + oldBase.flatMap(base -> base.find(tensor.name())).map(TensorInfo::bytes).orElse(0L);
+    }
+    return bytes;
+  }
+
+  /** The new base with the patch on it, unless it does not fit. Overflow is counted, not refused. */
+  private Optional<PatchedModel> fit(Patch patch, ModelVersion view, List<Finding> findings) {
+    try {
+      return Optional.of(PatchedModel.of(patch, view, options.allow(Allow.OVERFLOW)));
+    } catch (IncompatibleModelException e) {
+      for (Mismatch mismatch : e.mismatches()) {
+        findings.add(new Finding(Severity.BLOCKING, mismatch.toString()));
+      }
+      return Optional.empty();
+    }
+  }
+
+  /** The caller may have named another model than the patch remembers. */
+  private static void compareWithRecord(Patch patch, ModelVersion given, List<Finding> findings) {
+    patch.base()
+        .filter(base -> !base.tensors().stream().collect(Collectors.toMap(TensorInfo::name, TensorInfo::shape))
+            .equals(given.tensors().stream().collect(Collectors.toMap(TensorInfo::name, TensorInfo::shape))))
+        .ifPresent(base -> findings.add(
+            new Finding(
+                Severity.WARNING,
+                "the old base given, " + Names.quote(given.name()) + ", has other tensors than " + Names.quote(base.name())
+                    + ", on which the patch was made")));
+  }
+
+  private Measured measure(
+      Patch patch,
+      Tensor tensor,
+      boolean storedAsSeen,
+      Optional<ModelVersion> oldBase,
+      Optional<BaseSketch> sketch,
+      Optional<PatchedModel> patched)
+      throws IOException {
+    TensorInfo info = tensor.info();
+    Optional<Tensor> old = oldBase.flatMap(base -> base.tensor(info.name())).filter(before -> isComparable(before.info(), info));
+    boolean sameShape = patch.base().stream().flatMap(base -> base.tensors().stream())
+        .anyMatch(before -> before.name().equals(info.name()) && before.shape().equals(info.shape()));
+    Optional<TensorSketch> recorded = oldBase.isPresent() || !sameShape
+        ? Optional.empty()
+        : sketch.map(known -> known.tensors().get(info.name()));
+    Optional<Delta> delta = patched.map(model -> model.change(info.name())).orElse(Optional.ofNullable(patch.deltas().get(info.name())))
+        .filter(change -> !(change instanceof Delta.Unchanged) && !patch.isExact())
+        .filter(change -> change.shape().columns() == info.shape().columns());
+    Optional<PatchedModel> onto = patched.filter(model -> model.changes(info.name()));
+    TensorMeasure measure = new TensorMeasure(tensor, old, recorded, delta, onto, cancelled);
+    Sums sums = measure.measure();
+    boolean sameType = old.map(before -> before.info().equals(info)).orElse(false);
+    boolean identical = sameType && sums.updateSquares == 0 && sums.nonFinite == 0;
+    if (oldBase.isEmpty() && storedAsSeen && (!sums.hasUpdate || sums.updateSquares <= ALMOST_SAME * ALMOST_SAME * sums.oldSquares)) {
+      identical = hasRecordedDigest(patch, tensor);
+      if (identical) {
+        // What was the same to the bit is as good as at hand.
+        sums = new TensorMeasure(tensor, Optional.of(tensor), Optional.empty(), delta, onto, cancelled).measure();
+      }
+    }
+    return new Measured(sums, identical, measure.refusal());
+  }
+
+  private static boolean hasRecordedDigest(Patch patch, Tensor tensor) throws IOException {
+    String digest = patch.base().map(base -> base.digests().get(tensor.info().name())).orElse(null);
+    return digest != null && digest.equals(Fingerprint.digest(tensor.version(), tensor.info()));
+  }
+
+  private static boolean isComparable(TensorInfo before, TensorInfo now) {
+    return before.dtype().isArithmetic()
+        && before.shape().rank() == now.shape().rank()
+        && before.shape().columns() == now.shape().columns()
+        && (before.shape().equals(now.shape()) || now.shape().rank() >= 2);
+  }
+
+  private PortabilityReport report(
+      Patch patch,
+      ModelVersion newBase,
+      Optional<PatchBase> record,
+      Optional<ModelVersion> oldBase,
+      List<TensorInfo> tensors,
+      Map<String, Measured> measured,
+      List<Finding> findings) {
+    Sums all = new Sums();
+    Sums changed = new Sums();
+    List<TensorReport> reports = new ArrayList<>();
+    LineageFinder lineage = new LineageFinder();
+    for (TensorInfo tensor : tensors) {
+      Measured found = measured.get(tensor.name());
+      all.add(found.sums());
+      if (found.sums().hasChange) {
+        changed.add(found.sums());
+      }
+      lineage.add(tensor, found.sums(), found.identical());
+      reports.add(Facts.ofTensor(tensor.name(), found.sums()));
+      if (found.refusal() != null) {
+        findings.add(new Finding(Severity.BLOCKING, found.refusal()));
+      }
+    }
+    addRounding(changed, newBase, findings);
+    findings.sort(Comparator.comparing(Finding::severity).reversed());
+    TensorReport patchedTotal = Facts.ofGroup("changed by the patch", changed);
+    TensorReport total = Facts.ofGroup("all tensors", all);
+    Lineage line = lineage.find();
+    Evidence evidence = oldBase.isPresent() ? Evidence.WEIGHTS : all.hasUpdate ? Evidence.SKETCHES : Evidence.NONE;
+    Judge judge = new Judge(patch, line, findings, patchedTotal, total);
+    Judge.Judgement judgement = judge.judge();
+    return new PortabilityReport(
+        patch.recipe(),
+        record.map(PatchBase::name),
+        Names.last(newBase.name()),
+        evidence,
+        judgement.verdict(),
+        judgement.confidence(),
+        judge.score(),
+        judgement.reasons(),
+        judgement.advice(),
+        line,
+        findings,
+        patchedTotal,
+        total,
+        reports);
+  }
+
+  private static void addRounding(Sums changed, ModelVersion newBase, List<Finding> findings) {
+    if (changed.nonFinite > 0) {
+      findings.add(new Finding(Severity.WARNING, changed.nonFinite + " weights of the tensors that the patch changes are infinite or NaN"));
+    }
+    if (changed.rounding.overflowed() > 0) {
+      findings.add(
+          new Finding(
+              Severity.BLOCKING,
+              changed.rounding.overflowed() + " weights would leave the range of the new base's type (allowed by "
+                  + Allow.OVERFLOW.optionName() + ")"));
+    }
+    if (newBase.decoded() != newBase) {
+      findings.add(
+          new Finding(Severity.NOTE, "the new base is stored in another form than it is compared in; what storing loses is not counted"));
+    } else if (4 * changed.rounding.vanished() > changed.rounding.touched() && changed.rounding.touched() > 0) {
+      findings.add(
+          new Finding(
+              Severity.WARNING,
+              "rounding to the new base's type leaves "
+                  + ReportText.percent((double) changed.rounding.vanished() / changed.rounding.touched())
+                  + " of the changed weights as they were: the patch is small next to the type's steps"));
+    }
+  }
+}
