@@ -1,10 +1,10 @@
 #!/bin/sh
-# Compiles the GPU kernels to PTX, which is checked in: the build needs no CUDA. Run it after a change of merge.cu, with nvcc 12 or 13 on the
-# path; GpuKernelsTest fails where the PTX is not that of the source.
+# Compiles the GPU kernels to PTX, which is checked in: the build needs no CUDA. Run it after a change of merge.cu, with nvcc and ptxas of
+# CUDA 12 or 13 on the path; GpuKernelsTest fails where the PTX is not that of the source.
 #
-# PTX of version 7.0 for compute capability 7.5 serves every CUDA driver from 11.0 on. For weights of 8 bits there is PTX of version 8.1 for
-# compute capability 8.9 beside it, with the instructions that newer GPUs have for them. nvcc writes the version of its own CUDA, which older
-# drivers refuse; the kernels use nothing newer, which ptxas checks.
+# PTX of version 7.0 for compute capability 7.5 serves every CUDA driver from 11.0 on. For weights of 8 bits there is PTX of version 8.1
+# for compute capability 8.9 beside it, with the instructions that newer GPUs have for them. nvcc writes the version of its own CUDA, which
+# older drivers refuse; the kernels use nothing newer, which ptxas checks.
 set -eu
 cd "$(dirname "$0")/../portllm-core"
 digest=$(sha256sum src/main/cuda/merge.cu | cut -d ' ' -f 1)

@@ -1,8 +1,9 @@
 """What torch and PEFT need for what io.portllm.bench.gpu times, on the same GPU. Run by tools/gpu.sh.
 
 Kernels: new = weights + 0.7 (tuned - base) as it is written, in float32, and in float32 through torch.compile, over 512 MiB of weights.
-Swaps: from one LoRA adapter of rank 16 on all projections of a bf16 Llama to another, by PEFT (unmerge, set, merge) and by hand: from a
-kept copy of the weights with addmm in bf16, and in float32 rounded once. Drift: weights that PEFT's swaps leave changed once all is unmerged.
+Swaps: from one LoRA adapter of rank 16 on all projections of a bf16 Llama to another, by PEFT (unmerge, set, merge) and by hand: from
+a kept copy of the weights with addmm in bf16, and in float32 rounded once. Drift: weights that PEFT's swaps leave changed once all is
+unmerged.
 """
 
 import statistics

@@ -1,9 +1,9 @@
 // The arithmetic of io.portllm.Merger on a GPU, with the bits of its plain Java implementation.
 //
-// tools/gpu_kernels.sh compiles it once for each type of weights, WEIGHTS, with -fmad=false: no multiplication may be fused with an addition
-// unless the product is exact. Every kernel reads weights from `source` and writes merged ones to `target`, which may be the same; a thread
-// writes no element that another one reads. Pointers to weights and to changes of a whole run are aligned to 16 bytes. `counts` are those of
-// io.portllm.Rounding, but the second counts weights whose bits changed: touched, changed, overflowed, nonFinite.
+// tools/gpu_kernels.sh compiles it once for each type of weights, WEIGHTS, with -fmad=false: no multiplication may be fused with an
+// addition unless the product is exact. Every kernel reads weights from `source` and writes merged ones to `target`, which may be the
+// same; a thread writes no element that another one reads. Pointers to weights and to changes of a whole run are aligned to 16 bytes.
+// `counts` are those of io.portllm.Rounding, but the second counts weights whose bits changed: touched, changed, overflowed, nonFinite.
 
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
@@ -55,8 +55,9 @@ __device__ uint32_t packFp8(const float* values) {
 }
 #endif
 
-// Types. LARGEST: the largest number that pack() rounds. SPECIAL: the bits that are all set in an infinite or NaN element alone. unpack() widens the lanes of a word; narrow() rounds a
-// finite number; pack() rounds a word of them. `exactNan` asks for NaN where an element is NaN, which only F8_E4M3 has to look for.
+// Types. LARGEST: the largest number that pack() rounds. SPECIAL: the bits that are all set in an infinite or NaN element alone. unpack()
+// widens the lanes of a word; narrow() rounds a finite number; pack() rounds a word of them. `exactNan` asks for NaN where an element is
+// NaN, which only F8_E4M3 has to look for.
 
 struct F32 {
   static constexpr int BYTES = 4;
@@ -578,8 +579,8 @@ __device__ void mergeProduct(
   addCounts(counts, T::BYTES, total);
 }
 
-// Low rank, few ranks and whole rows, four or a multiple of them: a warp keeps 128 columns of the right factor in registers, a thread four of
-// them, and goes down some rows. Both factors are filled up with zeros to RANKS ranks, which changes no sum.
+// Low rank, few ranks and whole rows, four or a multiple of them: a warp keeps 128 columns of the right factor in registers, a thread four
+// of them, and goes down some rows. Both factors are filled up with zeros to RANKS ranks, which changes no sum.
 template <class T, bool FUSED, int RANKS>
 __device__ void mergeNarrow(
     const void* source, void* target, const float* left, const float* right, int64_t rows, int columns, float factor,

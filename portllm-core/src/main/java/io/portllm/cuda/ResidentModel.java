@@ -38,7 +38,8 @@ public interface ResidentModel extends AutoCloseable {
   /**
    * Copies a model to the GPU.
    *
-   * @param model stays open while this model is used, as do the models that patches were made from
+   * @param model stays open while this model is used, as do the models that patches were made from. Patches in Hugging Face's names fit a
+   *     GGUF model's {@link ModelVersion#decoded} view
    * @param originals where the bits come from that {@link #undo} puts back
    * @throws IllegalStateException if no GPU can be used, as {@link Cuda#problem} says, or the model does not fit its memory
    */
@@ -56,7 +57,8 @@ public interface ResidentModel extends AutoCloseable {
    * @param options as for {@link Patch#applyTo}; the merger in them is not used, but where weights are computed on the processor: F64
    *     weights, and those of patches that are not added but replace or flip bits
    * @return to be closed before this model is
-   * @throws IncompatibleModelException if the patch does not fit the model that was loaded, or adds or removes tensors or changes their shapes
+   * @throws IncompatibleModelException if the patch does not fit the model that was loaded, or adds or removes tensors or changes their
+   *     shapes
    */
   ResidentPatch prepare(Patch patch, MergeOptions options) throws IOException;
 

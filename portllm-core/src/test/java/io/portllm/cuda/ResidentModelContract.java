@@ -216,6 +216,14 @@ abstract class ResidentModelContract {
       try (ResidentPatch foreign = other.prepare(of(Map.of()), OPTIONS)) {
         assertThrows(IllegalArgumentException.class, () -> loaded.apply(foreign));
       }
+      Tensor zeros = base.tensor("ids").orElseThrow();
+      byte[] ones = new byte[24];
+      Arrays.fill(ones, (byte) 1);
+      Tensor others = MemoryModel.named("others").raw("ids", DType.I64, Shape.of(3), ones).build().tensor("ids").orElseThrow();
+      Patch demanding = of(Map.of("ids", new Delta.Unchanged(others, zeros)));
+      assertThrows(IncompatibleModelException.class, () -> loaded.prepare(demanding, OPTIONS));
+      assertThrows(IncompatibleModelException.class, () -> loaded.apply(demanding, OPTIONS));
+      assertEquals(Rounding.NONE, loaded.apply(of(Map.of("ids", new Delta.Unchanged(zeros, zeros))), OPTIONS));
       assertSame(base, loaded.current(), "after refusals");
     }
   }

@@ -8,7 +8,8 @@ import java.nio.ByteBuffer;
 import java.util.List;
 
 /**
- * Merges on a GPU: copies weights and changes there, and merged weights back. Calls of several threads overlap, each in a stream of its own.
+ * Merges on a GPU: copies weights and changes there, and merged weights back. Calls of several threads overlap, each in a stream of its
+ * own.
  */
 public final class CudaMerger implements Merger {
   /** Bytes of changes that are copied at a time, give or take factors. */

@@ -3,7 +3,6 @@ package io.portllm.internal.cuda;
 import com.google.common.collect.ImmutableList;
 import io.portllm.Patch;
 import io.portllm.cuda.ResidentPatch;
-import io.portllm.internal.cuda.LoadedModel.Slot;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.run.Parallel.Task;
 import io.portllm.internal.text.Names;
@@ -24,7 +23,7 @@ final class LoadedPatch implements ResidentPatch {
     this.patch = patch;
     this.fitted = fitted;
     this.tensors = fitted.tensors().stream()
-        .filter(tensor -> fitted.change(tensor.name()).isPresent())
+        .filter(tensor -> fitted.changes(tensor.name()))
         .map(tensor -> model.slot(tensor.name()))
         .filter(slot -> slot.info.elements() > 0)
         .map(this::change)
@@ -42,7 +41,7 @@ final class LoadedPatch implements ResidentPatch {
       for (PreparedChange tensor : tensors) {
         tasks.addAll(tensor.prepare());
       }
-      LoadedModel.run(tasks);
+      DeviceWeights.run(tasks);
     } catch (Throwable e) {
       free();
       throw e;

@@ -1,6 +1,5 @@
 package io.portllm.internal.cuda;
 
-import io.portllm.internal.cuda.LoadedModel.Slot;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.run.Parallel.Task;
 import java.io.IOException;

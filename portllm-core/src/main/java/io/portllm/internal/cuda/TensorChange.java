@@ -4,7 +4,6 @@ import io.portllm.Delta;
 import io.portllm.Rounding;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
-import io.portllm.internal.cuda.LoadedModel.Slot;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.patch.Terms;
 import io.portllm.internal.run.Parallel.Task;
@@ -103,17 +102,10 @@ abstract class TensorChange {
   final List<Task> compute(BytesUse use) {
     computed.set(Rounding.NONE);
     TensorInfo info = slot.info;
-    List<Task> tasks = new ArrayList<>();
-    int step = LoadedModel.copyStep(info);
-    for (long offset = 0; offset < info.bytes(); offset += step) {
-      long from = offset;
-      int length = (int) Math.min(step, info.bytes() - offset);
-      tasks.add(() -> model.lanes().use(lane -> {
-        ByteBuffer host = lane.host(length);
-        computed.accumulateAndGet(fitted.readCounting(info, from, host), Rounding::plus);
-        use.run(lane, from, host.flip());
-      }));
-    }
-    return tasks;
+    return DeviceWeights.pieces(slot, (from, length) -> model.lanes().use(lane -> {
+      ByteBuffer host = lane.host(length);
+      computed.accumulateAndGet(fitted.readCounting(info, from, host), Rounding::plus);
+      use.run(lane, from, host.flip());
+    }));
   }
 }

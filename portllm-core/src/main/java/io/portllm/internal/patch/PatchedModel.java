@@ -97,11 +97,6 @@ public final class PatchedModel implements DerivedModel {
     return exactBase;
   }
 
-  /** The change of the tensor of this name; empty if it stays as it is. */
-  public Optional<Delta> change(String tensor) {
-    return Optional.ofNullable(changes.get(tensor)).filter(delta -> !(delta instanceof Delta.Unchanged));
-  }
-
   /**
    * Reads what is added to a run of a tensor whose change is additive.
    *
@@ -110,7 +105,8 @@ public final class PatchedModel implements DerivedModel {
    * @param room as many bytes in each buffer as the run's elements take, in the type of the largest that is read
    * @param use gets the operands, which are gone when it returns
    */
-  public void readOperands(TensorInfo tensor, long first, int count, DirectBuffers room, Consumer<List<Merger.Operand>> use) throws IOException {
+  public void readOperands(TensorInfo tensor, long first, int count, DirectBuffers room, Consumer<List<Merger.Operand>> use)
+      throws IOException {
     try (Operands operands = new Operands(factors, room)) {
       use.accept(operands.read(changes.get(tensor.name()), new Tensor(newBase, tensor), first, count));
     }

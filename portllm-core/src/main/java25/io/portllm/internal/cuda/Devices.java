@@ -5,8 +5,8 @@ import java.lang.foreign.SymbolLookup;
 import java.util.Optional;
 
 /**
- * The first GPU that the CUDA driver shows, which the environment variable {@code CUDA_VISIBLE_DEVICES} chooses among several. Other classes
- * of the GPU path are loaded only where the driver's library is.
+ * The first GPU that the CUDA driver shows, which the environment variable {@code CUDA_VISIBLE_DEVICES} chooses among several. Other
+ * classes of the GPU path are loaded only where the driver's library is.
  */
 public final class Devices {
   private static final Found FOUND = find();

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -25,7 +26,9 @@ class GpuKernelsTest {
     String digest = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(source));
     String ptx = ptx(which);
     assertEquals("// merge.cu sha256 " + digest, ptx.lines().findFirst().orElseThrow(), "run tools/gpu_kernels.sh");
-    for (String kernel : new String[] {"values_BF16", "difference", "product", "exactProduct", "narrow8", "exactNarrow16", "tiles", "sparse", "flip"}) {
+    List<String> kernels =
+        List.of("values_BF16", "difference", "product", "exactProduct", "narrow8", "exactNarrow16", "tiles", "sparse", "flip");
+    for (String kernel : kernels) {
       assertTrue(ptx.contains(".entry " + kernel + "("), kernel);
     }
   }
