@@ -44,7 +44,7 @@ class AdapterPatchFileTest {
   private static final String MODULE = "model.layers.0.self_attn.q_proj";
   private static final MergeOptions EVALUATE = MergeOptions.defaults().withBasePolicy(BasePolicy.EVALUATE_ANEW);
   private static final String CONFIG =
-      "{\"peft_type\":\"IA3\",\"base_model_name_or_path\":\"/home/somebody/secret\",\"target_modules\":[\"q_proj\"],"
+      "{\"peft_type\":\"IA3\",\"base_model_name_or_path\":\"somebody/secret\",\"target_modules\":[\"q_proj\"],"
           + "\"fan_in_fan_out\":false,\"bias\":\"none\",\"feedforward_modules\":[],\"modules_to_save\":null}";
 
   @TempDir Path dir;
