@@ -98,6 +98,36 @@ public record CodeLayout(int bits, long rows, long columns, long group) {
   }
 
   /**
+   * Writes {@code count} codes from a column on, where {@link #code} reads them; the bits there must be 0.
+   *
+   * @param column a multiple of 8, where a byte begins
+   */
+  public void put(byte[] codes, int start, int column, int[] values, int count) {
+    int done = 0;
+    if (bits == 8) {
+      for (; done < count; done++) {
+        codes[start + column + done] = (byte) values[done];
+      }
+    } else if (bits == 4) {
+      for (; done + 2 <= count; done += 2) {
+        codes[start + (column + done) / 2] = (byte) (values[done] & 15 | values[done + 1] << 4);
+      }
+    } else if (bits == 1) {
+      for (; done + 8 <= count; done += 8) {
+        int eight = 0;
+        for (int i = 0; i < 8; i++) {
+          // 1 stands for itself, -1 for a bit that is not set.
+          eight |= (values[done + i] + 1 >> 1) << i;
+        }
+        codes[start + (column + done) / 8] = (byte) eight;
+      }
+    }
+    for (; done < count; done++) {
+      put(codes, start, column + done, values[done]);
+    }
+  }
+
+  /**
    * Checks types and shapes.
    *
    * @throws IllegalArgumentException if they are not as this layout needs

@@ -68,7 +68,7 @@ final class Kept implements Elements {
     }
     values[block + 1] = values[block] + positions.length;
     gapBytes[block + 1] = gapBytes[block] + bytes;
-    facts = facts.and(StoredDifference.examine(kept, kept.length));
+    facts = StoredDifference.examine(facts, kept, kept.length);
   }
 
   private float[] block(int block) throws IOException {
@@ -84,13 +84,20 @@ final class Kept implements Elements {
 
   private int[] positions(int block, float[] all) {
     int[] positions = new int[all.length];
-    int found = 0;
-    for (int i = 0; i < all.length; i++) {
-      if (all[i] != 0 && cut.isAbove(all[i], (long) block * BLOCK + i)) {
-        positions[found++] = i;
-      }
+    // Up to the split, values of just the line's magnitude are above it. Zeros never are.
+    int split = cut.split((long) block * BLOCK, all.length);
+    int found = above(all, 0, split, Math.max(1, cut.key()), positions, 0);
+    return Arrays.copyOf(positions, above(all, split, all.length, cut.key() + 1, positions, found));
+  }
+
+  /** Adds the positions of magnitudes of at least {@code least}, without branches, which chance would mispredict. */
+  private static int above(float[] all, int from, int to, int least, int[] positions, int before) {
+    int found = before;
+    for (int i = from; i < to; i++) {
+      positions[found] = i;
+      found += 1 + ((Float.floatToRawIntBits(all[i]) & Integer.MAX_VALUE) - least >> 31);
     }
-    return Arrays.copyOf(positions, found);
+    return found;
   }
 
   /** The number of values kept. */

@@ -9,6 +9,7 @@ import io.portllm.internal.codes.CodeLayout;
 import io.portllm.internal.merge.Elements;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 
@@ -149,24 +150,36 @@ final class Quantiser {
     int perRow = (tile.columns() + group - 1) / group;
     int rowBytes = (tile.columns() * layout.bits() + 7) / 8;
     byte[] codes = new byte[tile.rows() * rowBytes];
+    int[] run = new int[Math.min(group, tile.columns())];
     for (int row = 0; row < tile.rows(); row++) {
-      for (int column = 0; column < tile.columns(); column++) {
-        float value = values[row * tile.columns() + column];
-        float by = layout.group() == 0 ? scale : scales[row * perRow + column / group];
-        layout.put(codes, row * rowBytes, column, code(value, by));
+      for (int from = 0; from < tile.columns(); from += group) {
+        int count = Math.min(group, tile.columns() - from);
+        float by = layout.group() == 0 ? scale : scales[row * perRow + from / group];
+        codes(values, row * tile.columns() + from, by, run, count);
+        layout.put(codes, row * rowBytes, from, run, count);
       }
     }
     return codes;
   }
 
-  private int code(float value, float by) {
+  /** The codes of {@code count} values from {@code first} on, which share a scale. */
+  private void codes(float[] values, int first, float by, int[] codes, int count) {
+    int largest = layout.largest();
     if (layout.bits() == 1) {
-      return value > 0 ? 1 : -1;
+      for (int i = 0; i < count; i++) {
+        codes[i] = values[first + i] > 0 ? 1 : -1;
+      }
+    } else if (layout.isOdd()) {
+      for (int i = 0; i < count; i++) {
+        codes[i] = OddScale.code(layout, values[first + i], by);
+      }
+    } else if (by == 0) {
+      // A scale so small that it is 0 stands for changes too small for it.
+      Arrays.fill(codes, 0, count, 0);
+    } else {
+      for (int i = 0; i < count; i++) {
+        codes[i] = Math.max(-largest, Math.min(largest, (int) Math.rint(values[first + i] / by)));
+      }
     }
-    if (layout.isOdd()) {
-      return OddScale.code(layout, value, by);
-    }
-    // A scale so small that it is 0 stands for changes too small for it.
-    return by == 0 ? 0 : Math.max(-layout.largest(), Math.min(layout.largest(), (int) Math.rint(value / by)));
   }
 }

@@ -20,7 +20,8 @@ public final class Matrix {
   private final int rows;
   private final int columns;
   private final float[] chunk;
-  private final double[] block = new double[BLOCK * BLOCK];
+  private final double[][] block = new double[BLOCK][BLOCK];
+  private final double[] tile = new double[BLOCK];
   private double squares;
   private long nonFinite;
 
@@ -113,29 +114,36 @@ public final class Matrix {
 
   /** The sum of the squares of D − B·A, for B of rows × rank and A of rank × columns, both row-major. */
   public double squaresWithout(float[] b, float[] a, int rank) throws IOException {
-    double[] right = new double[a.length];
-    for (int i = 0; i < a.length; i++) {
-      right[i] = a[i];
-    }
-    double[] left = new double[rank];
+    double[][] right = new double[rank][BLOCK];
+    double[] left = new double[BLOCK * rank];
     double total = 0;
+    double[] squaresOfRows = new double[BLOCK];
     for (int from = 0; from < rows; from += BLOCK) {
       int count = read(from);
-      for (int i = 0; i < count; i++) {
+      for (int i = 0; i < count * rank; i++) {
+        left[i] = b[from * rank + i];
+      }
+      Arrays.fill(squaresOfRows, 0);
+      for (int column = 0; column < columns; column += BLOCK) {
+        int length = Math.min(BLOCK, columns - column);
         for (int k = 0; k < rank; k++) {
-          left[k] = b[(from + i) * rank + k];
-        }
-        double square = 0;
-        for (int column = 0; column < columns; column += BLOCK) {
-          int length = Math.min(BLOCK, columns - column);
-          Arrays.fill(block, 0, length, 0);
-          Vectors.addAll(block, 0, length, left, 0, 1, right, column, columns, rank);
-          for (int k = 0; k < length; k++) {
-            double rest = chunk[i * columns + column + k] - block[k];
-            square += rest * rest;
+          for (int j = 0; j < length; j++) {
+            right[k][j] = a[k * columns + column + j];
           }
         }
-        total += square;
+        for (int i = 0; i < count; i++) {
+          Arrays.fill(tile, 0);
+          Vectors.addRows(tile, length, left, i * rank, 1, right, rank);
+          double square = squaresOfRows[i];
+          for (int k = 0; k < length; k++) {
+            double rest = chunk[i * columns + column + k] - tile[k];
+            square += rest * rest;
+          }
+          squaresOfRows[i] = square;
+        }
+      }
+      for (int i = 0; i < count; i++) {
+        total += squaresOfRows[i];
       }
     }
     return total;
@@ -165,11 +173,13 @@ public final class Matrix {
       int length = Math.min(BLOCK, columns - column);
       for (int i = 0; i < count; i++) {
         for (int k = 0; k < length; k++) {
-          block[k * BLOCK + i] = chunk[i * columns + column + k];
+          block[k][i] = chunk[i * columns + column + k];
         }
       }
       for (int j = 0; j < width; j++) {
-        Vectors.addAll(products, j * BLOCK, count, x, j * columns + column, 1, block, 0, BLOCK, length);
+        System.arraycopy(products, j * BLOCK, tile, 0, count);
+        Vectors.addRows(tile, count, x, j * columns + column, 1, block, length);
+        System.arraycopy(tile, 0, products, j * BLOCK, count);
       }
     }
   }
@@ -179,12 +189,15 @@ public final class Matrix {
     for (int column = 0; column < columns; column += BLOCK) {
       int length = Math.min(BLOCK, columns - column);
       for (int i = 0; i < count; i++) {
+        double[] row = block[i];
         for (int k = 0; k < length; k++) {
-          block[i * BLOCK + k] = chunk[i * columns + column + k];
+          row[k] = chunk[i * columns + column + k];
         }
       }
       for (int j = 0; j < width; j++) {
-        Vectors.addAll(sums, j * columns + column, length, factors, j * BLOCK, 1, block, 0, BLOCK, count);
+        System.arraycopy(sums, j * columns + column, tile, 0, length);
+        Vectors.addRows(tile, length, factors, j * BLOCK, 1, block, count);
+        System.arraycopy(tile, 0, sums, j * columns + column, length);
       }
     }
   }

@@ -2,6 +2,7 @@ package io.portllm.internal.kernel;
 
 import io.portllm.DType;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /** Differences of weights, and changes in general, as elements that can be stored. */
 public final class StoredDifference {
@@ -14,10 +15,6 @@ public final class StoredDifference {
     /** Nothing looked at yet. */
     public static final Facts NONE = new Facts(true, true, true);
 
-    /** What two runs together are like. */
-    public Facts and(Facts other) {
-      return new Facts(allZero && other.allZero, fitsBf16 && other.fitsBf16, fitsF16 && other.fitsF16);
-    }
   }
 
   /** Looks at {@code count} differences {@code tuned − base}; both buffers are little-endian, from index 0. */
@@ -29,18 +26,31 @@ public final class StoredDifference {
     for (int start = 0; start < count; start += BLOCK) {
       int length = Math.min(BLOCK, count - start);
       if (tunedType == DType.F64 || baseType == DType.F64) {
-        facts = facts.and(new Facts(doublesEqual(tunedType, tuned, baseType, base, start, length), false, false));
-        continue;
+        facts = new Facts(facts.allZero && doublesEqual(tunedType, tuned, baseType, base, start, length), false, false);
+      } else {
+        Floats.readDifference(tunedType, tuned, baseType, base, start, values, other, length, scratch);
+        facts = examine(facts, values, length);
       }
-      Floats.readDifference(tunedType, tuned, baseType, base, start, values, other, length, scratch);
-      facts = facts.and(examine(values, length));
     }
     return facts;
   }
 
   /** Looks at {@code count} values. */
-  public static Facts examine(float[] values, int count) {
-    return new Facts(isZero(values, count), fits(DType.BF16, values, count), fits(DType.F16, values, count));
+  public static Facts examine(Facts soFar, float[] values, int count) {
+    return new Facts(
+        soFar.allZero && isZero(values, count), soFar.fitsBf16 && fitsBf16(values, count), soFar.fitsF16 && fits(DType.F16, values, count));
+  }
+
+  /** Reads {@code count} differences of types of which none is F64; both buffers are little-endian, from index 0. */
+  public static void read(DType tunedType, ByteBuffer tuned, DType baseType, ByteBuffer base, float[] values, int count) {
+    float[] block = new float[BLOCK];
+    float[] other = new float[BLOCK];
+    int[] scratch = new int[BLOCK];
+    for (int start = 0; start < count; start += BLOCK) {
+      int length = Math.min(BLOCK, count - start);
+      Floats.readDifference(tunedType, tuned, baseType, base, start, block, other, length, scratch);
+      System.arraycopy(block, 0, values, start, length);
+    }
   }
 
   /** Writes {@code count} differences as elements of type {@code to}: F64, or a type that holds them exactly. */
@@ -60,8 +70,7 @@ public final class StoredDifference {
         }
       } else {
         Floats.readDifference(tunedType, tuned, baseType, base, start, values, other, length, bits);
-        Floats.narrow(to, values, bits, length);
-        Floats.writeBits(to, bits, target, start, length);
+        write(values, length, to, target, start, bits);
       }
     }
   }
@@ -81,9 +90,16 @@ public final class StoredDifference {
 
   /** Writes {@code count} values as elements of type {@code to}, which holds them exactly. */
   public static void write(float[] values, int count, DType to, ByteBuffer target) {
-    int[] bits = new int[count];
-    Floats.narrow(to, values, bits, count);
-    Floats.writeBits(to, bits, target, 0, count);
+    write(values, count, to, target, 0, new int[to == DType.F32 ? 0 : count]);
+  }
+
+  private static void write(float[] values, int count, DType to, ByteBuffer target, int start, int[] bits) {
+    if (to == DType.F32) {
+      target.duplicate().position(0).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(start, values, 0, count);
+    } else {
+      Floats.narrow(to, values, bits, count);
+      Floats.writeBits(to, bits, target, start, count);
+    }
   }
 
   private static boolean isZero(float[] values, int count) {
@@ -93,6 +109,18 @@ public final class StoredDifference {
       }
     }
     return true;
+  }
+
+  /** Whether the lower halves of all bits are zero; NaNs are looked at one by one, since rounding may quieten them. */
+  private static boolean fitsBf16(float[] values, int count) {
+    int lower = 0;
+    int special = 0;
+    for (int i = 0; i < count; i++) {
+      int bits = Float.floatToRawIntBits(values[i]);
+      lower |= bits;
+      special |= (~bits & 0x7f80_0000) - 1;
+    }
+    return (lower & 0xffff) == 0 && (special >= 0 || fits(DType.BF16, values, count));
   }
 
   private static boolean fits(DType type, float[] values, int count) {

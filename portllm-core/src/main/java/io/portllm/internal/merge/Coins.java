@@ -31,6 +31,13 @@ final class Coins {
     return (mix(key + index * STEP) >>> 11) * 0x1p-53;
   }
 
+  /** All ones if the {@link #number} of the element {@code index} is less than {@code bound}, which is 0 to 1; else zero. */
+  int below(long index, double bound) {
+    // Both sides times 2^53, which is exact, and a whole number is less than a bound if it is less than the next whole one.
+    long whole = (long) Math.ceil(bound * 0x1p53);
+    return (int) ((mix(key + index * STEP) >>> 11) - whole >> 63);
+  }
+
   private static long mix(long value) {
     long z = value + STEP;
     z = (z ^ (z >>> 30)) * 0xbf58_476d_1ce4_e5b9L;

@@ -33,8 +33,8 @@ public record Cut(int key, long last) {
     keep(values, split, count, key + 1, 0);
   }
 
-  /** How many of the elements come no later than {@link #last}. */
-  private int split(long first, int count) {
+  /** How many of the {@code count} elements from {@code first} on come no later than {@link #last}. */
+  public int split(long first, int count) {
     return (int) Math.max(0, Math.min(count, last < Long.MAX_VALUE ? last - first + 1 : count));
   }
 

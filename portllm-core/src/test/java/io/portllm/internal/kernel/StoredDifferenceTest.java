@@ -50,6 +50,22 @@ class StoredDifferenceTest {
   }
 
   @Test
+  void aNanFitsWhereRoundingKeepsItsBits() {
+    for (int bits : new int[] {0x7fc0_0000, 0x7f80_0001, 0xffc1_0000, 0x7f81_0000, 0x7f80_0000, 0x7fc0_0001}) {
+      float[] values = {1, Float.intBitsToFloat(bits), 2};
+      for (DType type : new DType[] {DType.BF16, DType.F16}) {
+        ByteBuffer stored = ByteBuffer.allocate(6).order(ByteOrder.LITTLE_ENDIAN);
+        StoredDifference.write(values, 3, type, stored);
+        float[] back = new float[3];
+        Floats.read(type, stored, 0, back, 3, new int[3]);
+        boolean kept = Float.floatToRawIntBits(back[1]) == bits;
+        Facts facts = StoredDifference.examine(Facts.NONE, values, 3);
+        assertEquals(kept, type == DType.BF16 ? facts.fitsBf16() : facts.fitsF16(), type + " " + Integer.toHexString(bits));
+      }
+    }
+  }
+
+  @Test
   void differencesAreWrittenAsTheyAreAdded() {
     double[] tuned = new double[1500];
     double[] base = new double[1500];

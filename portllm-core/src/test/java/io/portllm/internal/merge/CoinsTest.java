@@ -45,6 +45,17 @@ class CoinsTest {
     assertEquals(0, correlation(numbers, numbers, 2), bound);
   }
 
+  @Test
+  void beingBelowABoundIsToldAsByTheNumber() {
+    Coins coins = new Coins(3, 0, "a", 5);
+    for (int i = 0; i < 1000; i++) {
+      double number = coins.number(i);
+      for (double bound : new double[] {0, 0.2, Math.nextDown(number), number, Math.nextUp(number), 1, Double.MIN_VALUE}) {
+        assertEquals(number < bound ? -1 : 0, coins.below(i, bound), number + " and " + bound);
+      }
+    }
+  }
+
   /** A recipe must go on meaning the same masks. The figures are of SplitMix64 as computed with Python's integers. */
   @Test
   void numbersOfASeedStayWhatTheyAre() {

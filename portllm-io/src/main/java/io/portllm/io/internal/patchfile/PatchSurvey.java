@@ -176,8 +176,10 @@ final class PatchSurvey {
     long elements = pair.shape().elements();
     StoredDifference.Facts facts = StoredDifference.Facts.NONE;
     // Which type it is stored in is known at the end only.
+    boolean isWide = isWide(pair.tuned()) || isWide(pair.base());
+    float[] values = new float[isWide ? 0 : step];
     Map<DType, Hasher> hashers = new EnumMap<>(DType.class);
-    for (DType type : isWide(pair.tuned()) || isWide(pair.base()) ? List.of(DType.F64) : List.of(DType.BF16, DType.F16, DType.F32)) {
+    for (DType type : isWide ? List.of(DType.F64) : List.of(DType.BF16, DType.F16, DType.F32)) {
       hashers.put(type, Hashing.sha256().newHasher());
     }
     ByteBuffer stored = buffers.lend(0);
@@ -188,7 +190,12 @@ final class PatchSurvey {
         int count = (int) Math.min(step, elements - first);
         pair.tuned().read(first * tunedType.bytes(), tuned.clear().limit(count * tunedType.bytes()));
         pair.base().read(first * baseType.bytes(), base.clear().limit(count * baseType.bytes()));
-        facts = StoredDifference.examine(facts, tunedType, tuned.flip(), baseType, base.flip(), count);
+        if (isWide) {
+          facts = StoredDifference.examine(facts, tunedType, tuned.flip(), baseType, base.flip(), count);
+        } else {
+          StoredDifference.read(tunedType, tuned.flip(), baseType, base.flip(), values, count);
+          facts = StoredDifference.examine(facts, values, count);
+        }
         if (!facts.fitsBf16()) {
           hashers.remove(DType.BF16);
         }
@@ -197,7 +204,11 @@ final class PatchSurvey {
         }
         for (Map.Entry<DType, Hasher> entry : hashers.entrySet()) {
           stored.clear().limit(count * entry.getKey().bytes()).order(ByteOrder.LITTLE_ENDIAN);
-          StoredDifference.write(tunedType, tuned.rewind(), baseType, base.rewind(), entry.getKey(), stored, count);
+          if (isWide) {
+            StoredDifference.write(tunedType, tuned.rewind(), baseType, base.rewind(), entry.getKey(), stored, count);
+          } else {
+            StoredDifference.write(values, count, entry.getKey(), stored);
+          }
           entry.getValue().putBytes(stored.rewind());
         }
         progress.add((long) count * (tunedType.bytes() + baseType.bytes()));
