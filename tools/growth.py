@@ -4,7 +4,7 @@ Models of 0.1 to 10 billion bf16 weights, as large as a Llama's, whose files hol
 written in full. A model of 1.1 billion random weights shows that the weights' values make no difference. Inputs larger than the page
 cache are read as the file system makes them.
 
-usage: growth.py FOLDER [options]     after: mvn -B -q -DskipTests package, on JDK 25
+usage: growth.py FOLDER [options]     after: mvn -B -q -pl portllm-bench -am -DskipTests package, on JDK 25
   FOLDER            where the models are made; needs 2 bytes a weight of the largest, and 6.7 GB with --random
   --java PATH       a JVM; may be repeated. Default: java
   --heap SIZE       -Xmx of portllm. Default: 64m

@@ -12,7 +12,10 @@ java=${JAVA:-java}
 (cd "$root" && mvn -B -q -ntp -Pkernels -pl portllm-bench -am -DskipTests package)
 vectors=()
 version=$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/ *java.specification.version = //p')
-[ "$version" -lt 25 ] || vectors=(--add-modules jdk.incubator.vector)
+[ "$version" -lt 25 ] || vectors=(--add-modules jdk.incubator.vector --sun-misc-unsafe-memory-access=allow)
 # The jar comes first: of class folders, a JVM takes the plain classes alone.
 classpath=$root/portllm-bench/target/classes:$root/portllm-cli/target/portllm.jar:$(cat "$root/portllm-bench/target/kernels.classpath")
-exec "$java" "${vectors[@]}" -Xmx512m -XX:MaxDirectMemorySize=1g -cp "$classpath" "${MAIN:-io.portllm.bench.kernel.KernelTable}" "$@"
+main=${MAIN:-io.portllm.bench.kernel.KernelTable}
+# What JMH says, warnings of its JVMs included, is no part of the table.
+[ "$main" != io.portllm.bench.kernel.KernelTable ] || set -- -o "$root/portllm-bench/target/kernels.log" "$@"
+exec "$java" "${vectors[@]}" -Xmx512m -XX:MaxDirectMemorySize=1g -cp "$classpath" "$main" "$@"

@@ -4,7 +4,7 @@ Every row is a process of its own, run several times, the rows in turn, so that 
 what `cat` takes to read what a port reads and to write what it writes; portllm also forces its output to the disk, so that the floor with
 `sync` is the fair one for it. Inputs are read once before each round: the page cache is warm.
 
-usage: whole_port_peers.py FOLDER [options]     after: mvn -B -q -DskipTests package, on JDK 25
+usage: whole_port_peers.py FOLDER [options]     after: mvn -B -q -pl portllm-bench -am -DskipTests package, on JDK 25
   FOLDER            where the models are made (6.7 GB) unless they are there; needs 5 GB more while it runs, 10 GB with --llama
   --java PATH       a JVM; may be repeated. Default: java
   --heap SIZE       -Xmx of portllm. Default: 64m
@@ -48,14 +48,15 @@ class Table:
         """As Markdown."""
         floor, synced = (median(row.runs, "seconds") for row in self.rows[:2])
         print(f"\n{self.title}\n")
-        print("| | seconds, median | from–to | processor seconds | peak MB | × cat | × cat, synced |")
-        print("|---|---|---|---|---|---|---|")
+        print("| | seconds, median | from–to | processor seconds | peak MB | of it own | × cat | × cat, synced |")
+        print("|---|---|---|---|---|---|---|---|")
         for row in self.rows:
             seconds = median(row.runs, "seconds")
-            spent = f"{seconds:.2f} | {span(row.runs, 'seconds')} | {median(row.runs, 'cpu'):.1f} | {median(row.runs, 'peak'):.0f}"
+            spent = f"{seconds:.2f} | {span(row.runs, 'seconds')} | {median(row.runs, 'cpu'):.1f}"
+            spent += f" | {median(row.runs, 'peak'):.0f} | {median(row.runs, 'own'):.0f}"
             print(f"| {row.name} | {spent} | {seconds / floor:.2f} | {seconds / synced:.2f} |")
         for name, why in self.missing:
-            print(f"| {name} | {why} | | | | | |")
+            print(f"| {name} | {why} | | | | | | |")
 
 
 def same(folder, other):

@@ -86,8 +86,13 @@ public final class ExtractionTable {
 
   private void print() throws IOException {
     System.out.printf(
-        Locale.ROOT, "JDK %s; %,d bf16 weights; one thread; processor time, the least of %d.%n%n", Runtime.version(), weights(), ROUNDS);
-    System.out.println("| | million weights/s | read, GB/s | of a copy's read |");
+        Locale.ROOT,
+        "JDK %s; load of the last minute before this run %.1f; %,d bf16 weights; one thread; processor time, the least of %d.%n%n",
+        Runtime.version(),
+        SYSTEM.getSystemLoadAverage(),
+        weights(),
+        ROUNDS);
+    System.out.println("| | million weights/s | read, GB/s | of what a copy reads |");
     System.out.println("|---|---|---|---|");
     ByteBuffer source = Weights.buffer(DTYPE, (int) weights());
     ByteBuffer target = Weights.buffer(DTYPE, (int) weights());
