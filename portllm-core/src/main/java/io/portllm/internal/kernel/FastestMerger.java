@@ -8,7 +8,7 @@ import io.portllm.Merger;
  */
 public final class FastestMerger {
   /** The merger. */
-  public static final Merger INSTANCE = ScalarMerger.INSTANCE;
+  public static final Merger INSTANCE = StagedMerger.INSTANCE;
 
   private FastestMerger() {}
 }

@@ -15,6 +15,6 @@ public final class FastestMerger {
   private static Merger choose() {
     // No class of the module may be named where it is absent, so that VectorKernel is first touched behind this test.
     boolean present = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
-    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : ScalarMerger.INSTANCE;
+    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : StagedMerger.INSTANCE;
   }
 }
