@@ -8,6 +8,9 @@ package io.portllm.internal.kernel;
  * <p>All work on elements 0 to {@code n} of their arrays.
  */
 final class Loops {
+  /** The bits of infinity, all of which are set in NaN too. */
+  private static final int INFINITY = 0x7f80_0000;
+
   private Loops() {}
 
   static void shiftLeft(int[] bits, int by, int[] result, int n) {
@@ -22,16 +25,10 @@ final class Loops {
     }
   }
 
-  static void shiftRight(int[] bits, int by, int[] result, int n) {
-    for (int i = 0; i < n; i++) {
-      result[i] = bits[i] >>> by;
-    }
-  }
-
-  /** Puts 16-bit codes two into one word. */
+  /** Puts the upper halves of two words into one. */
   static void pack(int[] low, int[] high, int[] result, int n) {
     for (int i = 0; i < n; i++) {
-      result[i] = low[i] | (high[i] << 16);
+      result[i] = (low[i] >>> 16) | high[i];
     }
   }
 
@@ -71,41 +68,41 @@ final class Loops {
     }
   }
 
-  /** Rounds float32 bits to BF16 codes, as {@link Floats#floatToBf16} does. */
-  static void narrowBf16(int[] sums, int[] codes, int n) {
+  /** Rounds float32 bits to those of the nearest BF16, as {@link Floats#floatToBf16} does. */
+  static void roundToBf16(int[] sums, int[] rounded, int n) {
     for (int i = 0; i < n; i++) {
       int sum = sums[i];
       int nan = (0x7f80_0000 - (sum & 0x7fff_ffff)) >> 31;
-      int rounded = (sum + 0x7fff + ((sum >>> 16) & 1)) >>> 16;
-      int quiet = (sum >>> 16) | 0x40;
-      codes[i] = (rounded & ~nan) | (quiet & nan);
+      int nearest = sum + 0x7fff + ((sum >>> 16) & 1);
+      int quiet = sum | 0x40_0000;
+      rounded[i] = ((nearest & ~nan) | (quiet & nan)) & 0xffff_0000;
     }
   }
 
   /** Replaces the bits of changes by all ones where the weight keeps its bits: its change is zero, or it is infinite or NaN. */
-  static void kept(int[] changes, int[] old, int special, int n) {
+  static void keep(int[] changes, int[] old, int n) {
     for (int i = 0; i < n; i++) {
-      changes[i] = (((changes[i] & 0x7fff_ffff) - 1) | (((old[i] & special) ^ special) - 1)) >> 31;
+      changes[i] = (((changes[i] & 0x7fff_ffff) - 1) | (((old[i] & INFINITY) ^ INFINITY) - 1)) >> 31;
     }
   }
 
   /**
-   * Takes the old code where it is kept, and counts in each element of {@code counts}: 1 for each code that is another, 0x10000 for each
-   * that is kept.
+   * Takes the old bits where they are kept, and counts in each element of {@code counts}: 1 for bits that are others, 0x10000 for bits
+   * that are kept.
    */
-  static void settle(int[] codes, int[] old, int[] kept, int[] counts, int n) {
+  static void settle(int[] rounded, int[] old, int[] kept, int[] counts, int n) {
     for (int i = 0; i < n; i++) {
-      int moved = (codes[i] ^ old[i]) & ~kept[i];
-      codes[i] = moved ^ old[i];
+      int moved = (rounded[i] ^ old[i]) & ~kept[i];
+      rounded[i] = moved ^ old[i];
       counts[i] += ((moved | (0 - moved)) >>> 31) + (kept[i] & 0x1_0000);
     }
   }
 
-  /** Whether some code is infinite or NaN. */
-  static boolean anySpecial(int[] codes, int special, int n) {
+  /** Whether a value is infinite or NaN. */
+  static boolean anySpecial(int[] bits, int n) {
     int any = 0;
     for (int i = 0; i < n; i++) {
-      any |= ((codes[i] & special) ^ special) - 1;
+      any |= ((bits[i] & INFINITY) ^ INFINITY) - 1;
     }
     return any < 0;
   }

@@ -32,6 +32,11 @@ final class Planes {
     return count;
   }
 
+  /** An array of words for each plane of a block. */
+  int[][] words() {
+    return new int[count][BLOCK / count];
+  }
+
   /** Takes the bits of {@code length} elements in all planes as float32 values. */
   void toFloats(int[][] bits, float[] values, int length) {
     int n = length / count;

@@ -5,6 +5,8 @@ import io.portllm.Merger;
 import io.portllm.Rounding;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
  * A merger in plain Java that copies blocks into arrays and works on these with {@link Loops}, several times as fast as the scalar one.
@@ -14,12 +16,30 @@ public final class StagedMerger implements Merger {
   /** The merger. */
   public static final Merger INSTANCE = new StagedMerger();
 
+  /** Arrays that no thread uses: 100 KB for each that has merged, and the rows of the last product. */
+  private final Queue<StagedBlock> halves = new ConcurrentLinkedQueue<>();
+
+  private final Queue<StagedBlock> words = new ConcurrentLinkedQueue<>();
+
   private StagedMerger() {}
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    boolean staged = chunk.dtype() == DType.BF16 || chunk.dtype() == DType.F32;
-    return staged ? new Work(chunk, operands).merge() : ScalarMerger.INSTANCE.merge(chunk, operands);
+    DType type = chunk.dtype();
+    if (type != DType.BF16 && type != DType.F32) {
+      return ScalarMerger.INSTANCE.merge(chunk, operands);
+    }
+    Queue<StagedBlock> free = type == DType.F32 ? words : halves;
+    StagedBlock block = free.poll();
+    if (block == null) {
+      block = new StagedBlock(type);
+    }
+    block.begin(chunk);
+    Work work = new Work(chunk, operands, block);
+    work.merge();
+    Rounding rounding = work.rounding.plus(block.finish());
+    free.add(block);
+    return rounding;
   }
 
   @Override
@@ -32,18 +52,17 @@ public final class StagedMerger implements Merger {
     private final Chunk chunk;
     private final List<Operand> operands;
     private final StagedBlock staged;
-    private final BlockMerger.Singles scalar;
     private final List<Operand> covering = new ArrayList<>();
+    private BlockMerger.Singles scalar;
     private Rounding rounding = Rounding.NONE;
 
-    Work(Chunk chunk, List<Operand> operands) {
+    Work(Chunk chunk, List<Operand> operands, StagedBlock staged) {
       this.chunk = chunk;
       this.operands = operands;
-      this.staged = new StagedBlock(chunk);
-      this.scalar = new BlockMerger.Singles(new ScalarKernel(), chunk, operands);
+      this.staged = staged;
     }
 
-    Rounding merge() {
+    void merge() {
       LowRank product = wideProduct();
       if (product == null) {
         for (int at = 0; at < chunk.elements(); at += Planes.BLOCK) {
@@ -52,7 +71,6 @@ public final class StagedMerger implements Merger {
       } else {
         mergeByColumns(product);
       }
-      return rounding.plus(staged.rounding());
     }
 
     private LowRank wideProduct() {
@@ -92,6 +110,7 @@ public final class StagedMerger implements Merger {
         }
       }
       if (!whole) {
+        scalar = scalar == null ? new BlockMerger.Singles(new ScalarKernel(), chunk, operands) : scalar;
         rounding = rounding.plus(scalar.merge(from, to));
       } else if (!covering.isEmpty()) {
         staged.merge(from, to, covering);

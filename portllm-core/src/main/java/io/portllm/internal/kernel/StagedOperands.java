@@ -24,7 +24,12 @@ final class StagedOperands {
 
   StagedOperands(Planes planes) {
     this.planes = planes;
-    this.bits = new int[planes.count()][Planes.BLOCK / planes.count()];
+    this.bits = planes.words();
+  }
+
+  /** Takes up operands of another run. */
+  void begin() {
+    rowsOf = null;
   }
 
   /** Reads {@code length} changes from the operand's element {@code first} on, times the operand's factor. */
