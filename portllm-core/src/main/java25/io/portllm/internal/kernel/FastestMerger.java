@@ -7,8 +7,11 @@ import io.portllm.Merger;
  * the processor has vectors of 256 bits or more, else in plain Java.
  */
 public final class FastestMerger {
+  /** What {@link #INSTANCE} comes to use after some billion weights. */
+  public static final Merger STEADY = choose();
+
   /** The merger. */
-  public static final Merger INSTANCE = choose();
+  public static final Merger INSTANCE = STEADY == StagedMerger.INSTANCE ? STEADY : new WarmingMerger(STEADY, WarmingMerger.FIRST);
 
   private FastestMerger() {}
 

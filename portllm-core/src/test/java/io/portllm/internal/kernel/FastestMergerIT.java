@@ -20,7 +20,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class FastestMergerIT extends MergerContract {
   @Override
   Merger merger() {
-    return Merger.fastest();
+    return FastestMerger.STEADY;
   }
 
   @Test
