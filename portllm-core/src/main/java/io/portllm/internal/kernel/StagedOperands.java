@@ -39,8 +39,7 @@ final class StagedOperands {
     } else if (operand instanceof Merger.Difference difference) {
       difference(difference, first, values, length);
     } else if (operand instanceof Merger.LowRank product) {
-      product(product, first, length);
-      planes.deal(values, length);
+      product(product, first, values, length);
     }
     float factor = (float) operand.factor();
     if (factor != 1) {
@@ -87,26 +86,27 @@ final class StagedOperands {
     }
   }
 
-  /** Puts a product into {@link Planes#inOrder}. */
-  private void product(Merger.LowRank operand, int first, int length) {
-    float[] sums = planes.inOrder();
-    Arrays.fill(sums, 0, length, 0);
+  private void product(Merger.LowRank operand, int first, float[] values, int length) {
     int columns = operand.columns();
     long from = (long) operand.column() + first;
+    if (from % columns + length <= columns && operand.rank() <= RANKS) {
+      Arrays.fill(values, 0, length, 0);
+      addRows(operand, (int) (from / columns) * operand.rank(), (int) (from % columns), values, length);
+      return;
+    }
+    float[] sums = planes.inOrder();
+    Arrays.fill(sums, 0, length, 0);
     for (int done = 0; done < length; ) {
       int left = (int) ((from + done) / columns) * operand.rank();
       int column = (int) ((from + done) % columns);
       int run = Math.min(columns - column, length - done);
-      if (run == length && operand.rank() <= RANKS) {
-        addRows(operand, left, column, sums, length);
-      } else {
-        scalar.addProducts(sums, done, run, operand.left(), left, operand.rank(), operand.right(), columns, column);
-      }
+      scalar.addProducts(sums, done, run, operand.left(), left, operand.rank(), operand.right(), columns, column);
       done += run;
     }
+    planes.deal(values, length);
   }
 
-  /** Adds the products of one row. The rows of the right factor are arrays of their own here, so that one index leads through all. */
+  /** Adds the products of one row. The rows of the right factor are arrays of their own, in planes, so that one index leads through all. */
   private void addRows(Merger.LowRank operand, int leftAt, int column, float[] sums, int length) {
     stage(operand, column, length);
     float[] left = operand.left();
@@ -120,14 +120,15 @@ final class StagedOperands {
   }
 
   private void stage(Merger.LowRank operand, int column, int length) {
-    if (rowsOf == operand.right() && rowsFrom == column && rowsWidth >= length) {
+    if (rowsOf == operand.right() && rowsFrom == column && rowsWidth == length) {
       return;
     }
     if (rows == null || rows.length < operand.rank()) {
       rows = new float[operand.rank()][Planes.BLOCK];
     }
     for (int k = 0; k < operand.rank(); k++) {
-      System.arraycopy(operand.right(), k * operand.columns() + column, rows[k], 0, length);
+      System.arraycopy(operand.right(), k * operand.columns() + column, planes.inOrder(), 0, length);
+      planes.deal(rows[k], length);
     }
     rowsOf = operand.right();
     rowsFrom = column;
