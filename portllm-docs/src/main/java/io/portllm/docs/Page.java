@@ -1,0 +1,138 @@
+package io.portllm.docs;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import org.commonmark.ext.gfm.tables.TablesExtension;
+import org.commonmark.node.AbstractVisitor;
+import org.commonmark.node.Code;
+import org.commonmark.node.FencedCodeBlock;
+import org.commonmark.node.Heading;
+import org.commonmark.node.HtmlBlock;
+import org.commonmark.node.Link;
+import org.commonmark.node.Node;
+import org.commonmark.node.Text;
+import org.commonmark.parser.Parser;
+import org.commonmark.renderer.html.HtmlRenderer;
+
+/**
+ * One Markdown file: what it is called, where in it one can link to, where it links to, and its Java. Not thread-safe.
+ *
+ * <p>Anchors are those that GitHub gives to headings.
+ */
+public final class Page {
+  private static final List<TablesExtension> EXTENSIONS = List.of((TablesExtension) TablesExtension.create());
+
+  private final String path;
+  private final Node document;
+  private final Map<Node, String> anchors = new HashMap<>();
+  private final List<String> headings = new ArrayList<>();
+  private final List<String> links = new ArrayList<>();
+  private final List<Snippet> snippets = new ArrayList<>();
+
+  /** Reads {@code markdown}, the contents of the file at {@code path}, relative to the repository, with forward slashes. */
+  public Page(String path, String markdown) {
+    this.path = path;
+    this.document = Parser.builder().extensions(EXTENSIONS).build().parse(markdown);
+    document.accept(new Finder());
+  }
+
+  /** The file, relative to the repository, with forward slashes. */
+  public String path() {
+    return path;
+  }
+
+  /** The first heading. */
+  public String title() {
+    return headings.isEmpty() ? path : headings.get(0);
+  }
+
+  /** What may stand behind {@code #} in links to this page. */
+  public Set<String> anchors() {
+    return new HashSet<>(anchors.values());
+  }
+
+  /** The destinations of the page's links and pictures, as written. */
+  public List<String> links() {
+    return List.copyOf(links);
+  }
+
+  /** The fenced code blocks that are Java, in their order. */
+  public List<Snippet> snippets() {
+    return List.copyOf(snippets);
+  }
+
+  /** The page's contents as HTML, with each link's destination as {@code destinations} gives it. */
+  String html(java.util.function.UnaryOperator<String> destinations) {
+    return HtmlRenderer.builder()
+        .extensions(EXTENSIONS)
+        .attributeProviderFactory(context -> (node, tag, attributes) -> {
+          if (anchors.containsKey(node)) {
+            attributes.put("id", anchors.get(node));
+          }
+          if (node instanceof Link link) {
+            attributes.put("href", destinations.apply(link.getDestination()));
+          }
+        })
+        .build()
+        .render(document);
+  }
+
+  /** Lower case, blanks as hyphens, without what is neither letter, digit, hyphen nor underscore. */
+  private static String slug(String heading) {
+    return heading.strip().toLowerCase(Locale.ROOT).replaceAll("[^\\p{L}\\p{N}\\p{M} _-]", "").replace(' ', '-');
+  }
+
+  private static String text(Node node) {
+    StringBuilder text = new StringBuilder();
+    node.accept(new AbstractVisitor() {
+      @Override
+      public void visit(Text part) {
+        text.append(part.getLiteral());
+      }
+
+      @Override
+      public void visit(Code part) {
+        text.append(part.getLiteral());
+      }
+    });
+    return text.toString();
+  }
+
+  private final class Finder extends AbstractVisitor {
+    private final Map<String, Integer> uses = new HashMap<>();
+
+    @Override
+    public void visit(Heading heading) {
+      String text = text(heading);
+      headings.add(text);
+      String slug = slug(text);
+      int earlier = uses.merge(slug, 1, Integer::sum) - 1;
+      anchors.put(heading, earlier == 0 ? slug : slug + "-" + earlier);
+      visitChildren(heading);
+    }
+
+    @Override
+    public void visit(Link link) {
+      links.add(link.getDestination());
+      visitChildren(link);
+    }
+
+    @Override
+    public void visit(org.commonmark.node.Image image) {
+      links.add(image.getDestination());
+    }
+
+    @Override
+    public void visit(FencedCodeBlock block) {
+      if (block.getInfo().equals("java")) {
+        String comment = block.getPrevious() instanceof HtmlBlock html ? html.getLiteral() : "";
+        snippets.add(Snippet.of(path, snippets.size() + 1, comment, block.getLiteral()));
+      }
+    }
+  }
+}
