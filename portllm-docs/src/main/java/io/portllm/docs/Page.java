@@ -7,12 +7,16 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.UnaryOperator;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.commonmark.ext.gfm.tables.TablesExtension;
 import org.commonmark.node.AbstractVisitor;
 import org.commonmark.node.Code;
 import org.commonmark.node.FencedCodeBlock;
 import org.commonmark.node.Heading;
 import org.commonmark.node.HtmlBlock;
+import org.commonmark.node.Image;
 import org.commonmark.node.Link;
 import org.commonmark.node.Node;
 import org.commonmark.node.Text;
@@ -26,6 +30,9 @@ import org.commonmark.renderer.html.HtmlRenderer;
  */
 public final class Page {
   private static final List<TablesExtension> EXTENSIONS = List.of((TablesExtension) TablesExtension.create());
+
+  private static final Pattern INLINE_CODE = Pattern.compile("(?<!<pre>)<code>([^<\n]*)</code>");
+  private static final Pattern OPTION = Pattern.compile("(?<=^| )-[-a-z]{1,30}(?= |$)");
 
   private final String path;
   private final Node document;
@@ -67,8 +74,8 @@ public final class Page {
   }
 
   /** The page's contents as HTML, with each link's destination as {@code destinations} gives it. */
-  String html(java.util.function.UnaryOperator<String> destinations) {
-    return HtmlRenderer.builder()
+  String html(UnaryOperator<String> destinations) {
+    String html = HtmlRenderer.builder()
         .extensions(EXTENSIONS)
         .attributeProviderFactory(context -> (node, tag, attributes) -> {
           if (anchors.containsKey(node)) {
@@ -80,6 +87,13 @@ public final class Page {
         })
         .build()
         .render(document);
+    return unbroken(html);
+  }
+
+  /** Keeps browsers from breaking options after their hyphens. */
+  private static String unbroken(String html) {
+    return INLINE_CODE.matcher(html).replaceAll(code -> Matcher.quoteReplacement(
+        "<code>" + OPTION.matcher(code.group(1)).replaceAll("<span class=\"word\">$0</span>") + "</code>"));
   }
 
   /** Lower case, blanks as hyphens, without what is neither letter, digit, hyphen nor underscore. */
@@ -123,7 +137,7 @@ public final class Page {
     }
 
     @Override
-    public void visit(org.commonmark.node.Image image) {
+    public void visit(Image image) {
       links.add(image.getDestination());
     }
 

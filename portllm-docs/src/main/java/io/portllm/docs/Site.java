@@ -13,7 +13,7 @@ import java.util.List;
 /**
  * Writes the documentation as static pages that need no network and no script. Pages lie where their Markdown lies in the
  * repository, so that relative links hold; {@code README.md} at the top becomes {@code index.html}. The Javadoc is expected in
- * {@code api}.
+ * {@code apidocs}.
  */
 public final class Site {
   /** The sections of the navigation: a heading, and the folder whose pages it lists. */

@@ -67,7 +67,7 @@ class DocumentationTest {
       var hrefs = java.util.regex.Pattern.compile("(?:href|src)=\"([^\"]*)\"").matcher(Files.readString(file));
       while (hrefs.find()) {
         String href = hrefs.group(1).replaceAll("#.*", "");
-        if (!Documentation.leadsElsewhere(href) && !href.isEmpty() && !href.endsWith("api/index.html")) {
+        if (!Documentation.leadsElsewhere(href) && !href.isEmpty() && !href.endsWith("apidocs/index.html")) {
           assertTrue(Files.isRegularFile(file.resolveSibling(href)), page.path() + ": " + href);
           seen++;
         }

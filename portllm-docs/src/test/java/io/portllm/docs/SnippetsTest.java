@@ -7,8 +7,11 @@ import java.io.IOException;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -23,6 +26,22 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Compiles the Java in the documentation, as Java 17, without warnings. */
 class SnippetsTest {
+  /** What Javadoc speaks of without declaring it. */
+  private static final String KNOWN_TO_JAVADOC = """
+      static ModelVersion base, oldBase, newBase, fineTuned;
+      static Patch patch, clinic, legal, clinicPatch, lawFirmPatch;
+      static PortabilityReport report;
+      static TrialReport trial;
+      static Path file;
+      static INDArray baseWeights, tunedWeights, newWeights;
+      static List<String> prompts, whatItMustStillKnow;
+
+      static double[] askAll(ModelVersion model, List<String> items) {
+        return new double[items.size()];
+      }
+      """;
+  private static final Pattern IN_JAVADOC = Pattern.compile("(?s)\\{@snippet :\\n(.*?)\\n \\* }\\n \\*/?\\n");
+
   @TempDir
   static Path classes;
 
@@ -33,6 +52,24 @@ class SnippetsTest {
         .toList();
     assertTrue(snippets.size() >= 13, "found " + snippets.size());
     return snippets.stream().filter(each -> each.elsewhere().isEmpty()).map(each -> DynamicTest.dynamicTest(each.where(), () -> assertEquals(List.of(), errors(each, classes))));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> everySnippetInJavadocCompiles() throws IOException {
+    List<Snippet> snippets = new ArrayList<>();
+    for (String module : List.of("portllm-core", "portllm-io")) {
+      try (Stream<Path> files = Files.walk(DocumentationTest.REPOSITORY.resolve(module + "/src/main/java"))) {
+        for (Path file : files.filter(each -> each.toString().endsWith(".java")).toList()) {
+          Matcher found = IN_JAVADOC.matcher(Files.readString(file));
+          while (found.find()) {
+            String code = found.group(1).replaceAll("(?m)^ \\* ?", "");
+            snippets.add(new Snippet(file.getFileName().toString(), 1, "", KNOWN_TO_JAVADOC, "", code));
+          }
+        }
+      }
+    }
+    assertTrue(snippets.size() >= 10, "found " + snippets.size());
+    return snippets.stream().map(each -> DynamicTest.dynamicTest(each.page(), () -> assertEquals(List.of(), errors(each, classes))));
   }
 
   @Test
