@@ -6,6 +6,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
@@ -17,6 +18,7 @@ import org.commonmark.node.FencedCodeBlock;
 import org.commonmark.node.Heading;
 import org.commonmark.node.HtmlBlock;
 import org.commonmark.node.Image;
+import org.commonmark.node.IndentedCodeBlock;
 import org.commonmark.node.Link;
 import org.commonmark.node.Node;
 import org.commonmark.node.Text;
@@ -34,12 +36,22 @@ public final class Page {
   private static final Pattern INLINE_CODE = Pattern.compile("(?<!<pre>)<code>([^<\n]*)</code>");
   private static final Pattern OPTION = Pattern.compile("(?<=^| )-[-a-z]{1,30}(?= |$)");
 
+  /**
+   * A code block.
+   *
+   * @param language what stands behind the fence; may be empty
+   * @param text the lines
+   * @param java the Java, if it is
+   */
+  public record Listing(String language, String text, Optional<Snippet> java) {}
+
   private final String path;
   private final Node document;
   private final Map<Node, String> anchors = new HashMap<>();
   private final List<String> headings = new ArrayList<>();
   private final List<String> links = new ArrayList<>();
-  private final List<Snippet> snippets = new ArrayList<>();
+  private final List<Listing> listings = new ArrayList<>();
+  private int snippets;
 
   /** Reads {@code markdown}, the contents of the file at {@code path}, relative to the repository, with forward slashes. */
   public Page(String path, String markdown) {
@@ -68,9 +80,14 @@ public final class Page {
     return List.copyOf(links);
   }
 
+  /** The code blocks, fenced and indented, in their order. */
+  public List<Listing> listings() {
+    return List.copyOf(listings);
+  }
+
   /** The fenced code blocks that are Java, in their order. */
   public List<Snippet> snippets() {
-    return List.copyOf(snippets);
+    return listings.stream().flatMap(each -> each.java().stream()).toList();
   }
 
   /** The page's contents as HTML, with each link's destination as {@code destinations} gives it. */
@@ -143,10 +160,17 @@ public final class Page {
 
     @Override
     public void visit(FencedCodeBlock block) {
+      Optional<Snippet> java = Optional.empty();
       if (block.getInfo().equals("java")) {
         String comment = block.getPrevious() instanceof HtmlBlock html ? html.getLiteral() : "";
-        snippets.add(Snippet.of(path, snippets.size() + 1, comment, block.getLiteral()));
+        java = Optional.of(Snippet.of(path, ++snippets, comment, block.getLiteral()));
       }
+      listings.add(new Listing(block.getInfo(), block.getLiteral(), java));
+    }
+
+    @Override
+    public void visit(IndentedCodeBlock block) {
+      listings.add(new Listing("", block.getLiteral(), Optional.empty()));
     }
   }
 }

@@ -8,6 +8,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -32,6 +34,21 @@ class DocumentationTest {
         .filter(path -> path.startsWith("docs/") && !path.equals("docs/README.md") && !listed.contains(path))
         .toList();
     assertEquals(List.of(), missing);
+  }
+
+  @Test
+  void theVersionsToPasteAreThoseOfTheBuild() throws IOException {
+    String pom = Files.readString(REPOSITORY.resolve("pom.xml"));
+    String page = Files.readString(REPOSITORY.resolve("docs/reference/dependencies.md"));
+    Matcher pasted = Pattern.compile("<artifactId>([^<]*)</artifactId><version>([^<]*)</version>").matcher(page);
+    int count = 0;
+    while (pasted.find()) {
+      String property = "<" + pasted.group(1) + ".version>" + pasted.group(2) + "</";
+      assertTrue(pom.contains(property), property);
+      assertTrue(page.contains("| " + pasted.group(2) + " |"), pasted.group());
+      count++;
+    }
+    assertEquals(8, count);
   }
 
   @Test
@@ -64,7 +81,7 @@ class DocumentationTest {
     int seen = 0;
     for (Page page : documentation.pages()) {
       Path file = output.resolve(page.path().equals("README.md") ? "index.html" : page.path().replaceAll("\\.md$", ".html"));
-      var hrefs = java.util.regex.Pattern.compile("(?:href|src)=\"([^\"]*)\"").matcher(Files.readString(file));
+      Matcher hrefs = Pattern.compile("(?:href|src)=\"([^\"]*)\"").matcher(Files.readString(file));
       while (hrefs.find()) {
         String href = hrefs.group(1).replaceAll("#.*", "");
         if (!Documentation.leadsElsewhere(href) && !href.isEmpty() && !href.endsWith("apidocs/index.html")) {
