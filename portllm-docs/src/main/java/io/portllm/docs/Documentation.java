@@ -10,7 +10,7 @@ import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
-/** All Markdown of a repository: the files at its top, and all under {@code docs}. Immutable. */
+/** All Markdown of a repository: the files at its top and at the top of {@code samples}, and all under {@code docs}. Immutable. */
 public final class Documentation {
   private static final Pattern ELSEWHERE = Pattern.compile("[a-z][a-z0-9+.-]*:.*");
 
@@ -29,13 +29,22 @@ public final class Documentation {
    */
   public static Documentation of(Path repository) throws IOException {
     Map<String, Page> pages = new TreeMap<>();
-    try (Stream<Path> top = Files.list(repository); Stream<Path> docs = Files.walk(repository.resolve("docs"))) {
-      for (Path file : Stream.concat(top, docs).filter(each -> each.toString().endsWith(".md")).toList()) {
+    read(repository, repository, 1, pages);
+    read(repository, repository.resolve("samples"), 1, pages);
+    read(repository, repository.resolve("docs"), Integer.MAX_VALUE, pages);
+    return new Documentation(repository.normalize(), pages);
+  }
+
+  private static void read(Path repository, Path folder, int depth, Map<String, Page> pages) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      return;
+    }
+    try (Stream<Path> files = Files.walk(folder, depth)) {
+      for (Path file : files.filter(each -> each.toString().endsWith(".md")).toList()) {
         String path = repository.relativize(file).toString().replace('\\', '/');
         pages.put(path, new Page(path, Files.readString(file)));
       }
     }
-    return new Documentation(repository.normalize(), pages);
   }
 
   /** The pages, by path. */
