@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the last commit in two clones, in folders of other names and with other clocks' zones, and compares all jars and the published BOM.
+# Builds the last commit in two clones, in folders of other names and with other clocks' zones, and compares the jars of all modules and the published BOM.
 #
 # usage: tools/reproducible.sh [SCRATCH]      SCRATCH defaults to a temporary folder
 #
@@ -12,7 +12,7 @@ maven=${MAVEN:-mvn}
 build() { # NAME ZONE LANGUAGE
   git clone -q "$root" "$scratch/$1"
   (cd "$scratch/$1" && TZ=$2 LC_ALL=$3 $maven -B -ntp -q -DskipTests package
-    { find . -path '*/target/*.jar' ! -name 'original-*'; find . -path '*/target/.flattened-pom.xml'; } | sort | xargs sha256sum > "$scratch/$1.sha256")
+    find portllm-*/target -maxdepth 1 \( -name '*.jar' ! -name 'original-*' -o -name .flattened-pom.xml \) | sort | xargs sha256sum > "$scratch/$1.sha256")
 }
 build one UTC C
 build the-other-one Pacific/Chatham C.UTF-8
