@@ -25,7 +25,8 @@ class DocumentedCommandsTest {
   private static List<Line> lines() throws IOException {
     List<Line> lines = new ArrayList<>();
     try (Stream<Path> docs = Files.walk(REPOSITORY.resolve("docs"))) {
-      for (Path page : Stream.concat(Stream.of(REPOSITORY.resolve("README.md")), docs.filter(each -> each.toString().endsWith(".md"))).toList()) {
+      Stream<Path> pages = docs.filter(each -> each.toString().endsWith(".md"));
+      for (Path page : Stream.concat(Stream.of(REPOSITORY.resolve("README.md")), pages).toList()) {
         for (String line : Files.readAllLines(page)) {
           Matcher command = COMMAND.matcher(line);
           if (command.matches()) {

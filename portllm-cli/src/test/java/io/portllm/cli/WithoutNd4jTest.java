@@ -16,6 +16,7 @@ import io.portllm.io.PeftAdapter;
 import io.portllm.io.PeftExport;
 import io.portllm.io.Verification;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.WriteReport;
 import io.portllm.merge.MergeMethod;
 import io.portllm.merge.Merging;
 import io.portllm.portability.Verdict;
@@ -32,7 +33,8 @@ class WithoutNd4jTest {
 
   @Test
   void nothingOfNd4jIsThere() {
-    for (String type : List.of("org/nd4j/linalg/factory/Nd4j", "org/bytedeco/javacpp/Pointer", "org/slf4j/Logger", "org/apache/commons/io/IOUtils")) {
+    for (String type : List.of(
+        "org/nd4j/linalg/factory/Nd4j", "org/bytedeco/javacpp/Pointer", "org/slf4j/Logger", "org/apache/commons/io/IOUtils")) {
       assertNull(Main.class.getClassLoader().getResource(type + ".class"), type);
     }
   }
@@ -49,7 +51,8 @@ class WithoutNd4jTest {
 
       Patch low = LowRankExtraction.by(RankRule.rank(8)).of(full).patch();
       Patch merged = Merging.merge(List.of(lora, low), List.of(0.5, 0.5), new MergeMethod.Ties(0.2));
-      assertTrue(Checkpoints.write(merged.applyTo(newBase), folder.resolve("ported"), WriteOptions.defaults().recording()).total().touched() > 0);
+      WriteReport report = Checkpoints.write(merged.applyTo(newBase), folder.resolve("ported"), WriteOptions.defaults().recording());
+      assertTrue(report.total().touched() > 0);
       assertTrue(Verification.of(folder.resolve("ported")).holds());
       PeftExport.write(lora, folder.resolve("exported"));
       PatchFile.write(Patch.exact(tuned, base), folder.resolve("exact.patch.safetensors"));

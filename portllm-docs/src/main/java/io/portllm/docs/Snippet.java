@@ -66,6 +66,7 @@ public record Snippet(String page, int number, String given, String members, Str
       // Only one type may be public in a file, and then the file has its name.
       return imports + body.toString().replaceAll("(?m)^public (?=(final |abstract |sealed )?(class|record|interface|enum) )", "");
     }
-    return imports + "final class " + name + " {\n" + members + "\n  static void run(" + given + ") throws Exception {\n" + body + "  }\n}\n";
+    return imports + "final class " + name + " {\n" + members + "\n  static void run(" + given + ") throws Exception {\n" + body
+        + "  }\n}\n";
   }
 }

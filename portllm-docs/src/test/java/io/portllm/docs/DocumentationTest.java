@@ -55,7 +55,8 @@ class DocumentationTest {
   void brokenLinksAreFound(@TempDir Path repository) throws IOException {
     Files.createDirectories(repository.resolve("docs/how-to"));
     Files.writeString(repository.resolve("README.md"),
-        "# Top\n\n[a](docs/how-to/a.md#what-it-does-17) [b](docs/b.md) [c](#top-1) [d](docs/how-to/a.md#none) [e](../x) [f](https://x.org/#y)\n");
+        "# Top\n\n[a](docs/how-to/a.md#what-it-does-17) [b](docs/b.md) [c](#top-1) [d](docs/how-to/a.md#none) [e](../x) "
+            + "[f](https://x.org/#y)\n");
     Files.writeString(repository.resolve("docs/how-to/a.md"), "# A\n\n## What it *does*: `17`\n\n[up](../../README.md#top)\n");
     assertEquals(
         List.of(

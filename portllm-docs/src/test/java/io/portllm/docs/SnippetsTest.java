@@ -51,7 +51,9 @@ class SnippetsTest {
         .flatMap(page -> page.snippets().stream())
         .toList();
     assertTrue(snippets.size() >= 13, "found " + snippets.size());
-    return snippets.stream().filter(each -> each.elsewhere().isEmpty()).map(each -> DynamicTest.dynamicTest(each.where(), () -> assertEquals(List.of(), errors(each, classes))));
+    return snippets.stream()
+        .filter(each -> each.elsewhere().isEmpty())
+        .map(each -> DynamicTest.dynamicTest(each.where(), () -> assertEquals(List.of(), errors(each, classes))));
   }
 
   @TestFactory
