@@ -17,7 +17,7 @@ import java.util.OptionalDouble;
  * @param certain whether the whole interval of the recovery, or of the gain, is on the verdict's side
  * @param noPatch the new base alone
  * @param ported the new base with the patch
- * @param reference the old base with the patch, if it was given
+ * @param reference the fine-tuned model, or the old base with the patch, if either was given
  * @param retuned the new base tuned anew, if it was given
  * @param gain ported less no patch
  * @param gainInterval its interval, by bootstrap over items
