@@ -209,7 +209,7 @@ final class CheckCommand implements Callable<Integer> {
     };
   }
 
-  private static String page(Patch opened, ChainReport chain, Optional<TrialReport> trial, ModelVersion newBase) throws IOException {
+  private String page(Patch opened, ChainReport chain, Optional<TrialReport> trial, ModelVersion newBase) throws IOException {
     PortabilityPage page = chain.reports().size() == 1 ? PortabilityPage.of(chain.reports().get(0)) : PortabilityPage.of(chain);
     Optional<String> old = opened.base().flatMap(PatchBase::fingerprint);
     Optional<ModelVersion> atHand = opened.base().flatMap(PatchBase::model);
@@ -217,7 +217,7 @@ final class CheckCommand implements Callable<Integer> {
       old = Optional.of(Fingerprint.of(atHand.get()).digest());
     }
     page = page.withNewFingerprint(Fingerprint.of(newBase).digest());
-    page = trial.isPresent() ? page.withTrial(trial.get()) : page;
+    page = trial.isPresent() ? page.withTrial(trial.get(), trialOptions.limits()) : page;
     return (old.isPresent() ? page.withOldFingerprint(old.get()) : page).html();
   }
 

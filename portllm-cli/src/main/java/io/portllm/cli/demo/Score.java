@@ -13,20 +13,20 @@ import java.util.List;
  * A scoring command for the demo's models, as {@code check --score} runs one: asks a model prompts and prints a line for each, whether it
  * answered rightly.
  *
- * <p>{@code java -cp portllm.jar io.portllm.cli.demo.Score MODEL [PROMPTS]}, where PROMPTS is a JSON file of {@code prompt} and
- * {@code answer}; without it the demo's 250 prompts are asked.
+ * <p>{@code java -cp portllm.jar io.portllm.cli.demo.Score MODEL PROMPTS}, where PROMPTS is a JSON list of objects with {@code prompt} and
+ * {@code answer}, such as {@code demo --keep} puts beside its models.
  */
 public final class Score {
   private Score() {}
 
   /** The command; see the class comment. */
   public static void main(String[] arguments) throws IOException {
-    if (arguments.length < 1 || arguments.length > 2) {
-      System.err.println("usage: Score MODEL [PROMPTS]");
+    if (arguments.length != 2) {
+      System.err.println("usage: Score MODEL PROMPTS");
       System.exit(2);
     }
     List<Prompt> prompts;
-    try (InputStream in = arguments.length == 1 ? DemoFolder.resource("prompts.json") : Files.newInputStream(Path.of(arguments[1]))) {
+    try (InputStream in = Files.newInputStream(Path.of(arguments[1]))) {
       prompts = Prompt.read(in);
     }
     ObjectMapper json = new ObjectMapper();

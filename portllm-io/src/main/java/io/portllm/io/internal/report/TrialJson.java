@@ -23,6 +23,7 @@ public final class TrialJson {
     root.put("newBase", trial.newBase());
     root.put("verdict", trial.verdict().name());
     root.put("certain", trial.certain());
+    root.put("advice", trial.advice());
     root.set("noPatch", arm(trial.noPatch()));
     root.set("ported", arm(trial.ported()));
     trial.reference().ifPresent(arm -> root.set("reference", arm(arm)));
