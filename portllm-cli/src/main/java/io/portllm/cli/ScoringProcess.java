@@ -75,7 +75,7 @@ final class ScoringProcess {
     Thread reader = new Thread(() -> {
       try {
         reading.complete(Scores.read(process.getInputStream(), named(name)));
-      } catch (IOException | RuntimeException e) {
+      } catch (IOException | RuntimeException | Error e) {
         reading.completeExceptionally(e);
       }
     }, "portllm-scores");
@@ -113,20 +113,23 @@ final class ScoringProcess {
   private static void end(Process process) {
     List<ProcessHandle> tree = Stream.concat(Stream.of(process.toHandle()), process.descendants()).toList();
     tree.forEach(ProcessHandle::destroy);
-    tree.stream().filter(handle -> !ended(handle)).forEach(ProcessHandle::destroyForcibly);
-    tree.forEach(ScoringProcess::ended);
+    if (!ended(tree)) {
+      tree.forEach(ProcessHandle::destroyForcibly);
+      ended(tree);
+    }
   }
 
-  /** Whether a process has ended, after some patience. */
-  private static boolean ended(ProcessHandle handle) {
+  /** Whether processes have ended, after some patience. */
+  private static boolean ended(List<ProcessHandle> processes) {
+    CompletableFuture<?>[] exits = processes.stream().map(ProcessHandle::onExit).toArray(CompletableFuture<?>[]::new);
     try {
-      handle.onExit().get(GRACE_SECONDS, TimeUnit.SECONDS);
+      CompletableFuture.allOf(exits).get(GRACE_SECONDS, TimeUnit.SECONDS);
       return true;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      return !handle.isAlive();
+      return false;
     } catch (ExecutionException | TimeoutException e) {
-      return !handle.isAlive();
+      return false;
     }
   }
 }
