@@ -29,6 +29,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -89,7 +90,10 @@ final class CheckCommand implements Callable<Integer> {
   private Path html;
 
   @Mixin private PatchOptions patchOptions;
-  @Mixin private TrialOptions trialOptions;
+
+  @ArgGroup(validate = false, heading = "%nThe trial:%n")
+  private TrialOptions trialOptions = new TrialOptions();
+
   @Mixin private CheckOptions options;
 
   /**
