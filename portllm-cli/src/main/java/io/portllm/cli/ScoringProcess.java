@@ -21,8 +21,11 @@ final class ScoringProcess {
   /** How often it is asked whether the user wants to end. */
   private static final long POLL_MILLIS = 50;
 
-  /** How long a program that is told to end may take before it is killed, and what it started may hold the output after it. */
+  /** How long a program that is told to end may take before it is killed. */
   private static final long GRACE_SECONDS = 5;
+
+  /** How long after its end a program's output may stay open: what is left to read takes milliseconds, on a busy machine more. */
+  private static final long DRAIN_SECONDS = 60;
 
   private final String option;
   private final List<String> words;
@@ -85,19 +88,22 @@ final class ScoringProcess {
     try {
       // A line that is no score ends the run at once: a model may take hours.
       while (!reading.isCompletedExceptionally() && !process.waitFor(POLL_MILLIS, TimeUnit.MILLISECONDS)) {
-        if (Interruption.isRequested()) {
-          throw new CancellationException("cancelled");
-        }
-        if (timeout.isPresent() && System.nanoTime() - started > timeout.get().toNanos()) {
-          throw new IOException(named(name) + ": took longer than " + timeout.get().toSeconds() + " seconds (SC-TIME)");
-        }
+        requireMayGoOn(name, started);
       }
+      // Ctrl-C on a terminal ends the program too; that is not its failure.
+      requireMayGoOn(name, started);
       if (!process.isAlive() && process.exitValue() != 0) {
         throw new IOException(named(name) + ": ended with exit code " + process.exitValue() + " (SC-EXIT)");
       }
-      return reading.get(GRACE_SECONDS, TimeUnit.SECONDS);
-    } catch (TimeoutException e) {
-      throw new IOException(named(name) + ": ended, but left a program behind that holds its output open (SC-EXIT)", e);
+      long ended = System.nanoTime();
+      while (!reading.isDone()) {
+        requireMayGoOn(name, started);
+        if (System.nanoTime() - ended > TimeUnit.SECONDS.toNanos(DRAIN_SECONDS)) {
+          throw new IOException(named(name) + ": ended, but left a program behind that holds its output open (SC-EXIT)");
+        }
+        Thread.sleep(POLL_MILLIS);
+      }
+      return reading.get();
     } catch (ExecutionException e) {
       if (e.getCause() instanceof IOException failure) {
         throw failure;
@@ -106,6 +112,15 @@ final class ScoringProcess {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new CancellationException("interrupted");
+    }
+  }
+
+  private void requireMayGoOn(String name, long started) throws IOException {
+    if (Interruption.isRequested()) {
+      throw new CancellationException("cancelled");
+    }
+    if (timeout.isPresent() && System.nanoTime() - started > timeout.get().toNanos()) {
+      throw new IOException(named(name) + ": took longer than " + timeout.get().toSeconds() + " seconds (SC-TIME)");
     }
   }
 
