@@ -45,7 +45,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Exit codes: 0 PORT, 3 PORT_AND_TUNE, 4 DO_NOT_PORT, by the trial if there is one; with limits 0 kept, 5 missed. 1 failed, 2 wrong usage."
+      "Exit codes: 0 PORT, 3 PORT_AND_TUNE, 4 DO_NOT_PORT, by the trial if there is one; with limits 0 kept, 5 missed. 1 failed, "
+          + "2 wrong usage."
     })
 final class CheckCommand implements Callable<Integer> {
   private static final int PORT_AND_TUNE = 3;

@@ -19,8 +19,8 @@ import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
- * Scores of items as a scoring command prints them, in UTF-8: a line for each item, which is a number from 0 to 1 or a JSON object with such
- * a {@code score} and, if the items have names, an {@code id}. Other fields of the object are ignored. Blank lines are not allowed.
+ * Scores of items as a scoring command prints them, in UTF-8: a line for each item, which is a number from 0 to 1 or a JSON object with
+ * such a {@code score} and, if the items have names, an {@code id}. Other fields of the object are ignored. Blank lines are not allowed.
  *
  * @param values the scores
  * @param ids the items' names in the same order; empty if they have none

@@ -26,8 +26,9 @@ final class TrialOptions {
   @Option(
       names = SCORE,
       paramLabel = "COMMAND",
-      description = "Try the port: run this command on the new base with and without the patch, and judge by what it prints, a line for each "
-          + "item: a number from 0 (wrong) to 1 (right), or a JSON object with score and id. {} stands for the model's path. Run without a shell.")
+      description = "Try the port: run this command on the new base with and without the patch, and judge by what it prints, a line for "
+          + "each item: a number from 0 (wrong) to 1 (right), or a JSON object with score and id. {} stands for the model's path. "
+          + "Run without a shell.")
   private String score;
 
   @Option(
@@ -45,8 +46,8 @@ final class TrialOptions {
   @Option(
       names = "--reference-scores",
       paramLabel = "FILE",
-      description = "What the scoring command printed for the fine-tuned model: what there is to recover. Without it, the model of --fine-tuned "
-          + "is scored, or the patch on --base.")
+      description = "What the scoring command printed for the fine-tuned model: what there is to recover. Without it, the model of "
+          + "--fine-tuned is scored, or the patch on --base.")
   private Path referenceScores;
 
   @Option(names = "--scales", paramLabel = "S", split = ",", description = "Try the patch multiplied by each of these, too.")
@@ -73,7 +74,10 @@ final class TrialOptions {
   @Option(names = "--min-retained", paramLabel = "S", description = "Require this mean score of the ported model on the items to retain.")
   private Double minRetained;
 
-  @Option(names = "--score-timeout", paramLabel = "SECONDS", description = "End a run of a scoring command after this time. Default: never.")
+  @Option(
+      names = "--score-timeout",
+      paramLabel = "SECONDS",
+      description = "End a run of a scoring command after this time. Default: never.")
   private Long timeout;
 
   @Option(

@@ -158,10 +158,12 @@ class CheckTrialTest {
 
     Files.writeString(stored, "1\n".repeat(19));
     Result other = check(adapterAlone, trial);
-    assertEquals("portllm: [--score] on 'v2': must give 19 scores, as many as the stored scores, but gave 20 (SC-COUNT)", other.err().strip());
+    assertEquals(
+        "portllm: [--score] on 'v2': must give 19 scores, as many as the stored scores, but gave 20 (SC-COUNT)", other.err().strip());
     assertEquals(1, other.exitCode());
     Files.writeString(stored, "");
-    assertEquals("portllm: [" + stored + "]: must have at least one score but has none (SC-COUNT)", check(adapterAlone, trial).err().strip());
+    assertEquals(
+        "portllm: [" + stored + "]: must have at least one score but has none (SC-COUNT)", check(adapterAlone, trial).err().strip());
   }
 
   @Test

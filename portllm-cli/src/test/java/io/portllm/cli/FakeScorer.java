@@ -8,8 +8,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A scoring command that runs no model: it finds those right that were written for the trial, {@code candidate-…}, and others wrong. Without
- * any dependency, so that it starts wherever there is Java.
+ * A scoring command that runs no model: it finds those right that were written for the trial, {@code candidate-…}, and others wrong.
+ * Without any dependency, so that it starts wherever there is Java.
  *
  * <p>{@code FakeScorer MODE LOG MODEL}; appends to LOG what it saw.
  */
@@ -59,8 +59,9 @@ public final class FakeScorer {
         beside = others.map(path -> path.getFileName().toString()).sorted().collect(Collectors.joining(" "));
       }
     }
-    boolean whole = Files.isRegularFile(model) || Files.exists(model.resolve("model.safetensors")) && Files.exists(model.resolve("config.json"));
-    String line = mode + " " + model.getFileName() + (whole ? " whole" : " incomplete") + " [" + beside + "] " + ProcessHandle.current().pid();
+    boolean folder = Files.exists(model.resolve("model.safetensors")) && Files.exists(model.resolve("config.json"));
+    String found = folder || Files.isRegularFile(model) ? "whole" : "incomplete";
+    String line = mode + " " + model.getFileName() + " " + found + " [" + beside + "] " + ProcessHandle.current().pid();
     Files.writeString(log, line + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
   }
 }

@@ -56,7 +56,9 @@ final class VerdictSection {
     trial.retainPorted().ifPresent(ported -> section.add("{}", tile(
         "Items to retain", Numbers.fixed(trial.retainNoPatch().orElseThrow().score(), 3) + " → " + Numbers.fixed(ported.score(), 3),
         "Their mean score without the patch and with it"
-            + trial.retainFlips().map(flips -> "; " + flips.negative() + " of " + Numbers.count(flips.items()) + " are wrong now").orElse("")
+            + trial.retainFlips()
+                .map(flips -> "; " + flips.negative() + " of " + Numbers.count(flips.items()) + " are wrong now")
+                .orElse("")
             + ".",
         new Markup())));
     section.add("</div>\n");
