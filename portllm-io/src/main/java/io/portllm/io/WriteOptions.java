@@ -11,7 +11,8 @@ import java.util.function.BooleanSupplier;
  */
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
-      new WriteOptions(false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty());
+      new WriteOptions(
+          false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty());
 
   private final boolean overwrite;
   private final boolean record;
@@ -76,9 +77,10 @@ public final class WriteOptions {
   }
 
   /**
-   * These options with the caller's threads in place of threads made for each write. As many pieces of work are handed to {@code executor} as
-   * there are {@link #withThreads threads}; each goes on until nothing is left to do. The write waits, and so must not use up the last
-   * thread of the executor itself. Its threads must not be interrupted while they work: that closes the files, and the write fails.
+   * These options with the caller's threads in place of threads made for each write. As many pieces of work are handed to {@code
+   * executor} as there are {@link #withThreads threads}; each goes on until nothing is left to do. The write waits, and so must not use
+   * up the last thread of the executor itself. Its threads must not be interrupted while they work: that closes the files, and the write
+   * fails.
    *
    * @param other not shut down here; if it refuses work, the write fails with its {@link java.util.concurrent.RejectedExecutionException}
    */

@@ -1,8 +1,8 @@
 package io.portllm.internal.jfr;
 
 /**
- * A piece of work that Flight Recorder is told of, from its making until it is done; of one that failed it is not told. Without a recording, or in a runtime image without the
- * module {@code jdk.jfr}, it is {@link #NONE}, and no class of that module is touched.
+ * A piece of work that Flight Recorder is told of, from its making until it is done; of one that failed it is not told. Without a
+ * recording, or in a runtime image without the module {@code jdk.jfr}, it is {@link #NONE}, and no class of that module is touched.
  */
 public interface Stage {
   /** Nobody is told. */

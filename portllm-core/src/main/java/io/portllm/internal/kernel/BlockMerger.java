@@ -28,7 +28,9 @@ final class BlockMerger implements Merger {
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    return chunk.dtype() == DType.F64 ? new Doubles(chunk, operands).merge() : new Singles(kernels.get(), chunk, operands).merge(0, chunk.elements());
+    return chunk.dtype() == DType.F64
+        ? new Doubles(chunk, operands).merge()
+        : new Singles(kernels.get(), chunk, operands).merge(0, chunk.elements());
   }
 
   @Override

@@ -7,8 +7,8 @@ import java.nio.IntBuffer;
 
 /**
  * Elements in the order in which {@link StagedMerger} works on them: as many planes as elements lie in a word of 32 bits, first all that
- * lie in the lowest bits of their words, then all in the next. Words that follow on each other are then elements that do, and each loop goes
- * through whole words.
+ * lie in the lowest bits of their words, then all in the next. Words that follow on each other are then elements that do, and each loop
+ * goes through whole words.
  */
 final class Planes {
   /** The most elements of a block: the arrays that a loop touches then lie in the first-level cache. */

@@ -10,8 +10,8 @@ import java.nio.IntBuffer;
 import java.util.List;
 
 /**
- * Merges one block of BF16 or F32 weights after the other, in {@link Planes}. BF16 is held as float32 of which the lower half is zero, so that
- * both types are infinite or NaN alike. Used by one thread, for one run of weights at a time.
+ * Merges one block of BF16 or F32 weights after the other, in {@link Planes}. BF16 is held as float32 of which the lower half is zero, so
+ * that both types are infinite or NaN alike. Used by one thread, for one run of weights at a time.
  */
 final class StagedBlock {
   /** Blocks after which an element's count could need more than 15 bits. */

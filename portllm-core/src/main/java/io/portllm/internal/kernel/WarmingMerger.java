@@ -9,9 +9,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Merges with vectors once that pays. Until the JIT compiler has done with the Vector API's code, which takes it a second of a processor, that
- * code is slower than any other; {@link StagedMerger} is fast at once. So the first weights are merged by that one, then one run in many
- * by vectors, and as soon as these are as fast, all. Each kind of change has compiled code, and so a beginning, of its own.
+ * Merges with vectors once that pays. Until the JIT compiler has done with the Vector API's code, which takes it a second of a processor,
+ * that code is slower than any other; {@link StagedMerger} is fast at once. So the first weights are merged by that one, then one run in
+ * many by vectors, and as soon as these are as fast, all. Each kind of change has compiled code, and so a beginning, of its own.
  */
 final class WarmingMerger implements Merger {
   /** Weights merged without vectors: by then the others have cost as much processor time as compiling will. */
