@@ -6,22 +6,30 @@ import pathlib
 import sys
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    page, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+def parts(page, name):
+    """What stands before the place, the comments with it, and what stands after."""
     text = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
         sys.exit(f"{page} has no place for {name}")
+    before, rest = text.split(begin)
+    return before + begin, end + rest.split(end)[1]
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    page, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+    # Before anything is measured for nothing.
+    parts(page, name)
     lines = []
     for line in sys.stdin:
         print(line, end="", flush=True)
         lines.append(line)
     if not lines:
         sys.exit(f"nothing came in for {name}")
-    before, rest = text.split(begin)
-    page.write_text(before + begin + "\n" + "".join(lines).strip() + "\n\n" + end + rest.split(end)[1], encoding="utf-8")
+    before, after = parts(page, name)
+    page.write_text(before + "\n" + "".join(lines).strip() + "\n\n" + after, encoding="utf-8")
 
 
 main()

@@ -41,9 +41,8 @@ public class KernelBenchmark {
   @Param
   private KernelChange change;
 
-  /** On JDK 25 and later {@code --add-modules jdk.incubator.vector} makes the fastest another than the scalar one. */
-  @Param({"scalar", "fastest"})
-  private String implementation;
+  @Param
+  private KernelImplementation implementation;
 
   private KernelChange.Work work;
   private ByteBuffer weights;
@@ -66,7 +65,7 @@ public class KernelBenchmark {
   public void setUp() throws IOException {
     int count = BYTES / dtype.bytes();
     weights = KernelChange.weights(dtype, count);
-    work = change.work(implementation.equals("scalar") ? Merger.scalar() : Merger.fastest(), dtype, count);
+    work = change.work(implementation.merger(), dtype, count);
     ByteBuffer expected = Weights.copy(weights);
     KernelChange.Work oracle = change.work(Merger.scalar(), dtype, count);
     Rounding mine = pass(work, weights, false);

@@ -1,9 +1,9 @@
 package io.portllm.bench.kernel;
 
 import io.portllm.DType;
-import io.portllm.Merger;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,16 +34,17 @@ public final class KernelTable {
   public static void main(String[] args) throws RunnerException, CommandLineOptionException {
     KernelTable table = new KernelTable();
     double before = table.copyRate(args);
-    boolean isOther = !Merger.fastest().equals(Merger.scalar());
+    List<KernelImplementation> implementations =
+        Arrays.stream(KernelImplementation.values()).filter(KernelImplementation::isThere).toList();
     OptionsBuilder options = table.options(args, KernelBenchmark.class);
-    if (!isOther) {
-      options.param("implementation", "scalar");
+    if (!new CommandLineOptions(args).getParameter("implementation").hasValue()) {
+      options.param("implementation", implementations.stream().map(Enum::name).toArray(String[]::new));
     }
     for (RunResult result : new Runner(options.build()).run()) {
       table.note(result);
     }
     double after = table.copyRate(args);
-    table.print(before, after, isOther);
+    table.print(before, after, implementations);
   }
 
   private OptionsBuilder options(String[] args, Class<?> benchmark) throws CommandLineOptionException {
@@ -75,20 +76,18 @@ public final class KernelTable {
     moved.put(key, bytes.getStatistics().getSum() / bytes.getStatistics().getN());
   }
 
-  private void print(double before, double after, boolean isOther) {
+  private void print(double before, double after, List<KernelImplementation> implementations) {
     double copy = (before + after) / 2;
     System.out.printf(
         Locale.ROOT,
-        "JDK %s, %s; load of the last minute %.1f, this run included. A copy of 64 MiB moves %.1f GB/s before and %.1f after.%n%n",
+        "JDK %s; load of the last minute %.1f, this run included. A copy of 64 MiB moves %.1f GB/s before and %.1f after.%n%n",
         Runtime.version(),
-        "the fastest merger is " + Merger.fastest(),
         ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage(),
         before,
         after);
-    List<String> implementations = isOther ? List.of("scalar", "fastest") : List.of("scalar");
     StringBuilder head = new StringBuilder("| kernel | weights |");
-    for (String implementation : implementations) {
-      head.append(' ').append(implementation).append(", million weights/s | GB/s | of the copy |");
+    for (KernelImplementation implementation : implementations) {
+      head.append(' ').append(implementation.label()).append(", million weights/s | GB/s | of the copy |");
     }
     System.out.println(head);
     System.out.println("|---|---|" + "---|---|---|".repeat(implementations.size()));
@@ -104,10 +103,10 @@ public final class KernelTable {
     }
   }
 
-  private String line(List<String> row, List<String> implementations, double copy) {
+  private String line(List<String> row, List<KernelImplementation> implementations, double copy) {
     StringBuilder line = new StringBuilder("| " + KernelChange.valueOf(row.get(0)).label() + " | " + row.get(1) + " |");
-    for (String implementation : implementations) {
-      List<String> key = List.of(row.get(0), row.get(1), implementation);
+    for (KernelImplementation implementation : implementations) {
+      List<String> key = List.of(row.get(0), row.get(1), implementation.name());
       if (!nanos.containsKey(key)) {
         line.append(" | | |");
         continue;
