@@ -9,7 +9,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 java=${JAVA:-java}
-(cd "$root" && mvn -B -q -ntp -Pkernels -pl portllm-bench -am -DskipTests package)
+(cd "$root" && mvn -B -q -ntp -Pkernels -pl portllm-bench -am -DskipTests package) >&2
 vectors=()
 version=$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/ *java.specification.version = //p')
 [ "$version" -lt 25 ] || vectors=(--add-modules jdk.incubator.vector --sun-misc-unsafe-memory-access=allow)

@@ -19,7 +19,7 @@ page=$root/docs/reference/performance.md
 read -ra javas <<<"${JAVAS:-java}"
 java=(); for each in "${javas[@]}"; do java+=(--java "$each"); done
 export JAVA_HOME=${JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v "${javas[0]}")")")")} PYTHONDONTWRITEBYTECODE=1
-(cd "$root" && mvn -B -q -ntp -pl portllm-bench -am -DskipTests package)
+(cd "$root" && mvn -B -q -ntp -pl portllm-bench -am -DskipTests package) >&2
 paste() { python3 "$root/tools/paste.py" "$page" "$1"; }
 
 for part in "${parts[@]}"; do
