@@ -20,6 +20,7 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.Vocabulary;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.jfr.Stage;
 import io.portllm.internal.kernel.Conversion;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -343,7 +344,9 @@ public final class PatchedModel implements DerivedModel {
       if (read.isEmpty()) {
         return Rounding.NONE;
       }
+      Stage stage = Stage.merge(tensor.name(), run.remaining());
       Rounding rounding = options.merger().merge(new Merger.Chunk(tensor.dtype(), run, count), read);
+      stage.done();
       return checked(tensor, first, count, rounding);
     }
   }
