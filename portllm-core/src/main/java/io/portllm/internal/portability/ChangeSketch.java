@@ -2,45 +2,35 @@ package io.portllm.internal.portability;
 
 import static io.portllm.portability.TensorSketch.WIDTH;
 
-import java.util.Arrays;
-
-/** P·Δ of a change that comes row by row, and the current row of Δ·Q. */
+/** P·Δ of a change that comes row by row, and the rows of Δ·Q that were added last. */
 final class ChangeSketch {
   private final int columns;
-  private final int[] columnBuckets;
-  private final double[] columnSigns;
-  private final double[] reducedRows;
-  private final double[] row = new double[WIDTH];
+  private final ColumnSums columnSums;
+  private final RowSums rowSums;
+  private final double[][] last = new double[ColumnSums.ROWS][WIDTH];
 
   ChangeSketch(int columns) {
     this.columns = columns;
-    this.columnBuckets = Hashes.buckets(Hashes.CHANGE_COLUMNS, columns, WIDTH);
-    this.columnSigns = Hashes.signs(Hashes.CHANGE_COLUMNS, columns);
-    this.reducedRows = new double[Math.multiplyExact(WIDTH, columns)];
+    this.columnSums = new ColumnSums(Hashes.CHANGE_COLUMNS, columns, WIDTH);
+    this.rowSums = new RowSums(Hashes.CHANGE_ROWS, columns, WIDTH);
   }
 
-  /** Adds row {@code number}, {@code values} from {@code at} on. */
-  void add(long number, double[] values, int at) {
-    Arrays.fill(row, 0);
-    long bits = Hashes.bits(Hashes.CHANGE_ROWS, number);
-    int to = Hashes.bucket(bits, WIDTH) * columns;
-    double sign = Hashes.sign(bits);
-    for (int i = 0; i < columns; i++) {
-      reducedRows[to + i] += sign * values[at + i];
+  /** Adds rows from number {@code number} on: up to four, those {@code from} to {@code to} of {@code rows}. */
+  void add(long number, double[][] rows, int from, int to) {
+    for (int row = from; row < to; row++) {
+      rowSums.add(number + row - from, rows[row]);
     }
-    for (int i = 0; i < columns; i++) {
-      row[columnBuckets[i]] += columnSigns[i] * values[at + i];
-    }
+    columnSums.of(rows, from, to, last);
   }
 
-  /** The row of Δ·Q that was added last. */
-  double[] row() {
-    return row;
+  /** The rows of Δ·Q that were added last. */
+  double[][] last() {
+    return last;
   }
 
-  /** P·Δ, row-major. */
-  double[] reducedRows() {
-    return reducedRows;
+  /** P·Δ. */
+  RowSums rowSums() {
+    return rowSums;
   }
 
   /** Tells patches apart: in proportion for a multiple of the same change. */
@@ -48,8 +38,9 @@ final class ChangeSketch {
     double[] signs = Hashes.signs(Hashes.SIGNATURE, columns);
     double[] sums = new double[WIDTH];
     for (int k = 0; k < WIDTH; k++) {
+      double[] row = rowSums.sums()[k];
       for (int i = 0; i < columns; i++) {
-        sums[k] += signs[i] * reducedRows[k * columns + i];
+        sums[k] += signs[i] * row[i];
       }
     }
     return sums;

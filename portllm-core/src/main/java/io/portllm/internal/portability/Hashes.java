@@ -35,15 +35,6 @@ final class Hashes {
     return bits < 0 ? -1 : 1;
   }
 
-  /** The buckets of numbers 0 to {@code count}. */
-  static int[] buckets(long role, int count, int buckets) {
-    int[] all = new int[count];
-    for (int i = 0; i < count; i++) {
-      all[i] = bucket(bits(role, i), buckets);
-    }
-    return all;
-  }
-
   /** The signs of numbers 0 to {@code count}. */
   static double[] signs(long role, int count) {
     double[] all = new double[count];
