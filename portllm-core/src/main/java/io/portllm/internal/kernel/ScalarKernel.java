@@ -31,6 +31,10 @@ final class ScalarKernel implements BlockKernel {
 
   @Override
   public void add(float[] sum, int at, float[] values, int count) {
+    if (at == 0) {
+      addOne(sum, 1, values, count);
+      return;
+    }
     for (int i = 0; i < count; i++) {
       sum[at + i] += values[i];
     }

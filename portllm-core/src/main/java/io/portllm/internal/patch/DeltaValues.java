@@ -91,13 +91,25 @@ public final class DeltaValues {
     return nonFinite;
   }
 
+  /** Reads changes as {@link #read} does, whatever they are. */
+  public void readAny(long first, int count, float[] target) throws IOException {
+    for (int done = 0; done < count; done += RUN) {
+      evaluate(first + done, Math.min(RUN, count - done), target, done);
+    }
+  }
+
   /** Reads one run; returns how many changes are infinite or NaN. */
   private long run(long first, int count, float[] target, int at) throws IOException {
     int covered = (int) Math.max(0, Math.min(count, delta.shape().elements() - first));
     if (delta instanceof Delta.Difference difference && covered == count) {
       return subtract(difference, first, count, target, at);
     }
-    return evaluate(first, count, target, at);
+    evaluate(first, count, target, at);
+    long infinite = 0;
+    for (int i = at; i < at + count; i++) {
+      infinite += Float.isFinite(target[i]) ? 0 : 1;
+    }
+    return infinite;
   }
 
   /** What {@link #evaluate} gives, without buffers in between: most changes are differences. */
@@ -128,15 +140,10 @@ public final class DeltaValues {
     }
   }
 
-  private long evaluate(long first, int count, float[] target, int at) throws IOException {
+  private void evaluate(long first, int count, float[] target, int at) throws IOException {
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
       Changes.evaluate(operands.read(delta, null, first, count), count, target, at);
     }
-    long infinite = 0;
-    for (int i = at; i < at + count; i++) {
-      infinite += Float.isFinite(target[i]) ? 0 : 1;
-    }
-    return infinite;
   }
 
   private void requireFinite(long infinite, long first, int count) {

@@ -56,7 +56,7 @@ final class ChangeBlock {
    */
   long read(long first, int count, Tensor atHand, Elements block) throws IOException {
     if (delta == null || first + count > delta.shape().elements() || !readPlain(first, count, atHand, block)) {
-      values.readCounting(first, count, elements.floats());
+      values.readAny(first, count, elements.floats());
     }
     return elements.settle(count);
   }

@@ -3,12 +3,12 @@ package io.portllm.internal.portability;
 import java.util.Arrays;
 
 /**
- * A sum of float64 products that come in pieces of up to {@value #COUNT}: product i of a piece is added to lane i, and lanes are added in
- * one order at the end. Loops over arrays at one index are what every JDK's compiler makes vectors of; the order makes the sum the same
+ * A sum of float64 terms that come in pieces of up to {@value #COUNT}: term i of a piece is added to lane i, and lanes are added in one
+ * order at the end. Loops over arrays at one index are what every JDK's compiler makes vectors of; the order makes the sum the same
  * with and without them.
  */
 final class Lanes {
-  /** The most products in a piece. */
+  /** The most terms in a piece. */
   static final int COUNT = 256;
 
   private final double[] sums = new double[COUNT];
@@ -18,6 +18,30 @@ final class Lanes {
   void add(double[] x, double[] y, int count) {
     used = Math.max(used, count);
     add(sums, x, y, count);
+  }
+
+  /** Adds the first {@code count} elements. */
+  void add(double[] x, int count) {
+    used = Math.max(used, count);
+    addAll(sums, x, count);
+  }
+
+  /** Adds the magnitudes of the first {@code count} elements. */
+  void addMagnitudes(double[] x, int count) {
+    used = Math.max(used, count);
+    addMagnitudes(sums, x, count);
+  }
+
+  private static void addAll(double[] sums, double[] x, int count) {
+    for (int i = 0; i < count; i++) {
+      sums[i] += x[i];
+    }
+  }
+
+  private static void addMagnitudes(double[] sums, double[] x, int count) {
+    for (int i = 0; i < count; i++) {
+      sums[i] += Math.abs(x[i]);
+    }
   }
 
   private static void add(double[] sums, double[] x, double[] y, int count) {
