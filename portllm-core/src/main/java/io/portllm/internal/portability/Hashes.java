@@ -14,6 +14,8 @@ final class Hashes {
   static final long ELEMENTS = 5;
   /** Columns of P·Δ get a sign before they are summed to its signature. */
   static final long SIGNATURE = 6;
+  /** Runs of a tensor that are stored anew for a sample; not part of the format. */
+  static final long SAMPLES = 7;
 
   private Hashes() {}
 
