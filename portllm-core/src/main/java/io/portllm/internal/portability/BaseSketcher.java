@@ -36,10 +36,12 @@ public final class BaseSketcher {
     int columns = blocks.columns();
     Optional<Delta> changed = delta
         .filter(change -> matrix && RowEvaluator.isEvaluable(change) && change.shape().columns() == info.shape().columns());
-    Optional<ChangeSketch> changeSketch = changed.map(change -> new ChangeSketch(columns));
+    Optional<ChangeSketch> changeSketch = changed.isPresent()
+        ? Optional.of(ChangeSketch.of(changed.get(), info.shape().rows(), columns))
+        : Optional.empty();
     Elements values = blocks.elements();
     Elements change = blocks.elements();
-    Optional<ChangeBlock> changes = changed.map(known -> new ChangeBlock(info.name(), known, change, blocks));
+    Optional<ChangeBlock> changes = changed.filter(known -> changeSketch.get().needsValues()).map(known -> new ChangeBlock(info.name(), known, change, blocks));
     WeightSketch sketch = matrix ? WeightSketch.ofMatrix(columns, changeSketch) : WeightSketch.ofVector();
     Sums sums = new Sums();
     RunSums runs = new RunSums(sums);

@@ -2,45 +2,48 @@ package io.portllm.internal.portability;
 
 import static io.portllm.portability.TensorSketch.WIDTH;
 
+import io.portllm.Delta;
+import io.portllm.internal.patch.LowRankRows;
+import java.io.IOException;
+import java.util.Optional;
+
 /** P·Δ of a change that comes row by row, and the rows of Δ·Q that were added last. */
-final class ChangeSketch {
+abstract class ChangeSketch {
   private final int columns;
-  private final ColumnSums columnSums;
-  private final RowSums rowSums;
-  private final double[][] last = new double[ColumnSums.ROWS][WIDTH];
+  final double[][] last = new double[ColumnSums.ROWS][WIDTH];
 
   ChangeSketch(int columns) {
     this.columns = columns;
-    this.columnSums = new ColumnSums(Hashes.CHANGE_COLUMNS, columns, WIDTH);
-    this.rowSums = new RowSums(Hashes.CHANGE_ROWS, columns, WIDTH);
   }
+
+  /** A sketch of a change of {@code rows} rows: through its factors if it is of low rank, else from its values. */
+  static ChangeSketch of(Delta delta, long rows, int columns) throws IOException {
+    Optional<LowRankRows> product = LowRankRows.of(delta, rows);
+    return product.isPresent() ? new ProductSketch(product.get(), columns) : new ValueSketch(columns);
+  }
+
+  /** Whether the change's values are needed. */
+  abstract boolean needsValues();
 
   /** Adds rows from number {@code number} on: up to four, those {@code from} to {@code to} of {@code rows}. */
-  void add(long number, double[][] rows, int from, int to) {
-    for (int row = from; row < to; row++) {
-      rowSums.add(number + row - from, rows[row]);
-    }
-    columnSums.of(rows, from, to, last);
-  }
+  abstract void add(long number, double[][] rows, int from, int to) throws IOException;
 
   /** The rows of Δ·Q that were added last. */
-  double[][] last() {
+  final double[][] last() {
     return last;
   }
 
   /** P·Δ. */
-  RowSums rowSums() {
-    return rowSums;
-  }
+  abstract double[][] reducedRows();
 
   /** Tells patches apart: in proportion for a multiple of the same change. */
-  double[] signature() {
+  final double[] signature() {
+    double[][] reduced = reducedRows();
     double[] signs = Hashes.signs(Hashes.SIGNATURE, columns);
     double[] sums = new double[WIDTH];
     for (int k = 0; k < WIDTH; k++) {
-      double[] row = rowSums.sums()[k];
       for (int i = 0; i < columns; i++) {
-        sums[k] += signs[i] * row[i];
+        sums[k] += signs[i] * reduced[k][i];
       }
     }
     return sums;

@@ -30,12 +30,12 @@ final class RowSums {
     return sums;
   }
 
-  /** Products of all sums with all of {@code other}'s, row-major. */
-  double[] times(RowSums other) {
-    double[] products = new double[sums.length * other.sums.length];
+  /** Products of all sums with all of {@code others}, a multiple of four rows, row-major. */
+  double[] times(double[][] others) {
+    double[] products = new double[sums.length * others.length];
     for (int k = 0; k < sums.length; k++) {
-      for (int j = 0; j < other.sums.length; j += 4) {
-        products(sums[k], other.sums, j, columns, products, k * other.sums.length + j);
+      for (int j = 0; j < others.length; j += 4) {
+        products(sums[k], others, j, columns, products, k * others.length + j);
       }
     }
     return products;

@@ -86,10 +86,13 @@ final class TensorMeasure {
     change = delta.isPresent() ? blocks.elements() : null;
     ChangeReader changes = delta.isPresent() ? new ChangeReader() : null;
     boolean sketched = oldWeights.isPresent() || recorded.isPresent();
-    changeSketch = matrix && delta.isPresent() && sketched ? Optional.of(new ChangeSketch(blocks.columns())) : Optional.empty();
+    changeSketch = matrix && delta.isPresent() && sketched
+        ? Optional.of(ChangeSketch.of(delta.get(), newWeights.info().shape().rows(), blocks.columns()))
+        : Optional.empty();
     newSketch = sketched ? sketch(changeSketch) : null;
     oldSketch = oldWeights.isPresent() ? sketch(changeSketch) : null;
-    changeAsWeights = delta.isPresent() && recorded.isPresent() ? Optional.of(sketch(Optional.empty())) : Optional.empty();
+    boolean ofValues = changeSketch.map(ChangeSketch::needsValues).orElse(true);
+    changeAsWeights = delta.isPresent() && recorded.isPresent() && ofValues ? Optional.of(sketch(Optional.empty())) : Optional.empty();
     sums.elements = elements;
     sums.hasUpdate = compared > 0;
     sums.estimated = recorded.isPresent();
@@ -146,7 +149,7 @@ final class TensorMeasure {
     }
   }
 
-  private void addToSketches(long first, int common) {
+  private void addToSketches(long first, int common) throws IOException {
     if (!matrix) {
       newSketch.addRun(first, fresh.rows()[0], common);
       if (oldWeights.isPresent()) {
@@ -185,7 +188,7 @@ final class TensorMeasure {
       // 2·θ·θ′ = ‖θ‖² + ‖θ′‖² − ‖U‖²: both norms are exact, so an error of the drift is the only one.
       sums.oldNew = (sums.oldSquares + sums.comparedSquares - sums.updateSquares) / 2;
       sums.metChangeSquares = sums.changeSquares;
-      changeAsWeights.ifPresent(sketch -> sums.changeUpdate = Sketches.dot(sketch.finish(Math.sqrt(sums.changeSquares)).weights(), update));
+      sums.changeUpdate = Sketches.dot(changeAsWeights(), update);
     }
     sums.spreadSquares = sums.updateSquares * Sketches.spread(update, newWeights.info().shape());
     if (delta.isEmpty()) {
@@ -198,6 +201,14 @@ final class TensorMeasure {
     if (changeSketch.isPresent() && Double.isFinite(factor)) {
       addProducts(now, before, factor);
     }
+  }
+
+  /** S·Δ·T; nothing of a tensor that is not changed. */
+  private ImmutableDoubleArray changeAsWeights() {
+    if (changeSketch.isPresent() && changeSketch.get() instanceof ProductSketch product) {
+      return ImmutableDoubleArray.copyOf(product.weights());
+    }
+    return changeAsWeights.map(sketch -> sketch.finish(Math.sqrt(sums.changeSquares)).weights()).orElse(ImmutableDoubleArray.of());
   }
 
   private void addProducts(TensorSketch now, TensorSketch before, double factor) {

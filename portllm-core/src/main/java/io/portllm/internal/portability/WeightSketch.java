@@ -84,7 +84,7 @@ final class WeightSketch {
         norm,
         of,
         ImmutableDoubleArray.copyOf(change.get().signature()),
-        ImmutableDoubleArray.copyOf(rowSums.times(change.get().rowSums())),
+        ImmutableDoubleArray.copyOf(rowSums.times(change.get().reducedRows())),
         ImmutableDoubleArray.copyOf(flatOutput()));
   }
 
