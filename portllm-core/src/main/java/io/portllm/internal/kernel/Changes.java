@@ -3,8 +3,13 @@ package io.portllm.internal.kernel;
 import io.portllm.Merger;
 import java.util.List;
 
-/** Changes by themselves, without weights that they are added to. */
+/**
+ * Changes by themselves, without weights that they are added to. In plain Java, of which the JIT compilers make vectors at once: code for the
+ * Vector API needs longer to warm up than most changes last.
+ */
 public final class Changes {
+  private static final BlockMerger MERGER = new BlockMerger("changes", ScalarKernel::new);
+
   private Changes() {}
 
   /**
@@ -16,6 +21,6 @@ public final class Changes {
    * @param target receives the sums from index {@code at} on
    */
   public static void evaluate(List<Merger.Operand> operands, int count, float[] target, int at) {
-    ((BlockMerger) FastestMerger.INSTANCE).evaluate(operands, count, target, at);
+    MERGER.evaluate(operands, count, target, at);
   }
 }
