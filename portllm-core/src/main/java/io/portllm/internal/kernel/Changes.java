@@ -4,8 +4,8 @@ import io.portllm.Merger;
 import java.util.List;
 
 /**
- * Changes by themselves, without weights that they are added to. In plain Java, of which the JIT compilers make vectors at once: code for the
- * Vector API needs longer to warm up than most changes last.
+ * Changes by themselves, without weights that they are added to. In plain Java, of which the JIT compilers make vectors at once: code for
+ * the Vector API needs longer to warm up than most changes last.
  */
 public final class Changes {
   private static final BlockMerger MERGER = new BlockMerger("changes", ScalarKernel::new);

@@ -41,7 +41,9 @@ public final class BaseSketcher {
         : Optional.empty();
     Elements values = blocks.elements();
     Elements change = blocks.elements();
-    Optional<ChangeBlock> changes = changed.filter(known -> changeSketch.get().needsValues()).map(known -> new ChangeBlock(info.name(), known, change, blocks));
+    Optional<ChangeBlock> changes = changed
+        .filter(known -> changeSketch.get().needsValues())
+        .map(known -> new ChangeBlock(info.name(), known, change, blocks));
     WeightSketch sketch = matrix ? WeightSketch.ofMatrix(columns, changeSketch) : WeightSketch.ofVector();
     Sums sums = new Sums();
     RunSums runs = new RunSums(sums);

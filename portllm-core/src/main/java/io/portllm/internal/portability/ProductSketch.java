@@ -9,8 +9,8 @@ import java.io.IOException;
 import java.util.Arrays;
 
 /**
- * The sketch of a product B·A: P·Δ = (P·B)·A, Δ·Q = B·(A·Q) and S·Δ·T = (S·B)·(A·T). Takes rank instead of columns steps for each row; what
- * float32 rounds in a product's elements is left out.
+ * The sketch of a product B·A: P·Δ = (P·B)·A, Δ·Q = B·(A·Q) and S·Δ·T = (S·B)·(A·T). Takes rank instead of columns steps for each row;
+ * what float32 rounds in a product's elements is left out.
  */
 final class ProductSketch extends ChangeSketch {
   private final LowRankRows product;

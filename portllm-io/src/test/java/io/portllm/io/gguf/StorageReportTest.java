@@ -113,7 +113,11 @@ class StorageReportTest {
   }
 
   private static String warnings(PortabilityReport report) {
-    return report.findings().stream().filter(finding -> finding.severity() == Finding.Severity.WARNING).map(Finding::what).toList().toString();
+    return report.findings().stream()
+        .filter(finding -> finding.severity() == Finding.Severity.WARNING)
+        .map(Finding::what)
+        .toList()
+        .toString();
   }
 
   private static GgufLens lens(ModelVersion file) {

@@ -180,7 +180,8 @@ final class LayerSection {
     Markup table = new Markup();
     table.add("<details><summary>Figures by layer</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
         + "aria-label=\"Figures by layer\"><p class=\"note\">Squares and products of a layer’s tensors are taken together. Overlaps and "
-        + "conflicts are medians over them, with the least and the greatest.</p><table class=\"num\"><thead><tr><th scope=\"col\">Layer</th>"
+        + "conflicts are medians over them, with the least and the greatest.</p>"
+        + "<table class=\"num\"><thead><tr><th scope=\"col\">Layer</th>"
         + "<th scope=\"col\">Update %</th><th scope=\"col\">Patch %</th><th scope=\"col\">cos(Δ, U)</th>"
         + "<th scope=\"col\">Overlap in</th><th scope=\"col\">Overlap out</th><th scope=\"col\">Sign conflicts</th>"
         + "<th scope=\"col\">weighted</th><th scope=\"col\">Rounded away %</th></tr></thead><tbody>\n");
