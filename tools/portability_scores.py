@@ -127,19 +127,21 @@ def ceilings(accuracy):
 def main():
     accuracy = accuracies()
     folders = {base: LAB / base for base in STORED} | {folder.name: folder for folder in sorted(DRIFTS.iterdir())}
+    torch.set_num_threads(1)  # the matrices are small
     old = model(LAB / "v1")
+    bases = {base: model(folder) for base, folder in folders.items()}
     table = {}
     for patch in PATCHES:
         change = changes(patch, old)
-        for base, folder in folders.items():
+        for base, new in bases.items():
             if (patch, base) in accuracy:
-                table[patch, base] = figures(old, model(folder), change)
+                table[patch, base] = figures(old, new, change)
     print("rank correlations with accuracy, on the seven stored bases (", ", ".join(PATCHES), ") and on those and the synthetic drifts")
     for figure in next(iter(table.values())):
         cells = []
-        for bases, patches in ((STORED, PATCHES), (list(folders), PATCHES[:4])):
+        for ordered, patches in ((STORED, PATCHES), (list(folders), PATCHES[:4])):
             for patch in patches:
-                pairs = [(-table[patch, base][figure], accuracy[patch, base]) for base in bases]
+                pairs = [(-table[patch, base][figure], accuracy[patch, base]) for base in ordered]
                 cells.append(f"{spearmanr(*zip(*pairs))[0]:5.2f}")
         print(f"  {figure:42s}", *cells[: len(PATCHES)], " | ", *cells[len(PATCHES) :])
     ceilings(accuracy)
