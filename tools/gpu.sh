@@ -17,15 +17,13 @@ pack() {
   dir=$(cd "$dir" && pwd)
   here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   cd "$here"
-  mvn -B -ntp -q -pl portllm-bench -am -DskipTests package
   mvn -B -ntp -q dependency:copy -Dartifact=org.junit.platform:junit-platform-console-standalone:6.1.3 -DoutputDirectory="$dir/lib"
-  mvn -B -ntp -q -pl portllm-bench -am -DskipTests package dependency:copy-dependencies -DincludeScope=runtime \
-    -DincludeGroupIds=com.google.guava,com.fasterxml.jackson.core -DoutputDirectory="$dir/lib"
-  for module in core io bench; do
+  mvn -B -ntp -q -pl portllm-bench,portllm-cli -am -DskipTests package dependency:copy-dependencies -DincludeScope=runtime \
+    -DincludeGroupIds=com.google.guava,com.fasterxml.jackson.core,info.picocli -DoutputDirectory="$dir/lib"
+  for module in core io bench cli; do
     cp "portllm-$module/target/portllm-$module-0.1.0-SNAPSHOT.jar" "$dir/lib/$module.jar"
   done
-  mvn -B -ntp -q -pl portllm-cli -am -DskipTests package
-  cp portllm-cli/target/portllm.jar "$dir"
+  zip -q -d "$dir/lib/cli.jar" '*.safetensors'
   (cd portllm-core/target/test-classes && "$JAVA_HOME/bin/jar" cf "$dir/lib/core-tests.jar" io/portllm)
   rm -rf "$dir/jdk"
   "$JAVA_HOME/bin/jlink" --strip-debug --no-header-files --no-man-pages --compress zip-9 --output "$dir/jdk" \
@@ -96,8 +94,7 @@ byCommand() {
     file=$work/command-$device.${what%% *}
     case $what in GGUF*) file=$file.gguf ;; *) file=$file.safetensors ;; esac
     started=$(date +%s.%N)
-    "$work/jdk/bin/java" --add-modules jdk.incubator.vector -jar "$dir/portllm.jar" port "$@" --device $device --no-record -o "$file" 2>&1 \
-      | grep -v -E 'incubator|porting|%' || true
+    java -Xmx4g io.portllm.cli.Main port "$@" --device $device --no-record -o "$file" | grep -v '%' || true
     echo "command, $what, --device $device: $(date +%s.%N | awk -v from="$started" '{printf "%.2f s", $1 - from}')"
   done
   cmp "$work"/command-cpu."${what%% *}".* "$work"/command-cuda."${what%% *}".* && echo "command, $what: same files"
