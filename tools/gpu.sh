@@ -82,7 +82,8 @@ port() {
   byCommand LoRA --adapter "$work/adapter" --base "$work/base" --onto "$work/new-base"
   # Small GGUF models, if the golden ones were there to be packed.
   for model in "$dir"/gguf/*/; do
-    [ ! -e "$model" ] || byCommand "GGUF-$(basename "$model")" --fine-tuned "$model/fine-tuned" --base "$model/base" --onto "$model/new-base.gguf"
+    [ -e "$model" ] || continue
+    byCommand "GGUF-$(basename "$model")" --fine-tuned "$model/fine-tuned" --base "$model/base" --onto "$model/new-base.gguf"
   done
 }
 

@@ -55,9 +55,9 @@ __device__ uint32_t packFp8(const float* values) {
 }
 #endif
 
-// Types. LARGEST: the largest number that pack() rounds; from compute capability 8.0 on, the largest that the type has. SPECIAL: the bits that are all set in an infinite or NaN element alone. unpack()
-// widens the lanes of a word; narrow() rounds a finite number; pack() rounds a word of them. `exactNan` asks for NaN where an element is
-// NaN, which only F8_E4M3 has to look for.
+// Types. LARGEST: the largest number that pack() rounds; from compute capability 8.0 on, the largest that the type has. SPECIAL: the bits
+// that are all set in an infinite or NaN element alone. unpack() widens the lanes of a word; narrow() rounds a finite number; pack()
+// rounds a word of them. `exactNan` asks for NaN where an element is NaN, which only F8_E4M3 has to look for.
 
 struct F32 {
   static constexpr int BYTES = 4;
@@ -720,9 +720,9 @@ __device__ void mergeProduct(
   addCounts(counts, T::BYTES, total);
 }
 
-// Low rank, few ranks and whole rows of eight columns or a multiple of them, in number a multiple of four. A thread keeps WIDTH columns of the
-// right factor in registers and goes down the rows of its block, whose left factors wait in shared memory. Both factors are filled up with
-// zeros to RANKS ranks, which changes no sum.
+// Low rank, few ranks and whole rows of eight columns or a multiple of them, in number a multiple of four. A thread keeps WIDTH columns of
+// the right factor in registers and goes down the rows of its block, whose left factors wait in shared memory. Both factors are filled up
+// with zeros to RANKS ranks, which changes no sum.
 template <int RANKS>
 constexpr int WAITING = RANKS <= 16 ? 64 : 1024 / RANKS;
 // Rows of weights that a thread asks for ahead.
