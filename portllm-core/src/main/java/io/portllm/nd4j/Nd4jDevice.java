@@ -12,11 +12,11 @@ import org.nd4j.linalg.factory.Nd4j;
  * Arrays of ND4J's CUDA backend in the memory of the GPU, for patches to be put on them in place.
  *
  * <p>{@snippet :
- * ModelVersion base = Nd4jModel.of("base", arrays);
- * try (ResidentModel model = ResidentModel.over(base, Nd4jDevice.addresses(arrays), Originals.KEPT)) {
+ * Map<String, INDArray> arrays = Map.of("wte.weight", baseWeights);
+ * ModelVersion network = Nd4jModel.of("network", arrays);
+ * try (ResidentModel model = ResidentModel.over(network, Nd4jDevice.addresses(arrays), Originals.KEPT)) {
  *   model.apply(patch, MergeOptions.defaults());
- *   Nd4jDevice.changed(arrays);
- *   network.output(features); // with the patch on
+ *   Nd4jDevice.changed(arrays); // which have the patch on now
  *   model.undo();
  *   Nd4jDevice.changed(arrays);
  * }
