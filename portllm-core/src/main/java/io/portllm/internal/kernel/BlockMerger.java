@@ -33,6 +33,11 @@ final class BlockMerger implements Merger {
         : new Singles(kernels.get(), chunk, operands).merge(0, chunk.elements());
   }
 
+  /** Writes the sum of changes to {@code count} elements, in float32, to {@code target} from {@code at} on. Zeros are positive. */
+  void evaluate(List<Operand> operands, int count, float[] target, int at) {
+    new Singles(kernels.get(), new Chunk(DType.F32, null, count), operands).evaluate(target, at);
+  }
+
   @Override
   public String toString() {
     return name;
@@ -78,6 +83,17 @@ final class BlockMerger implements Merger {
         }
       }
       return new Rounding(touched, vanished, overflowed, nonFinite);
+    }
+
+    void evaluate(float[] target, int at) {
+      for (int block = 0; block < chunk.elements(); block += BLOCK) {
+        int length = Math.min(BLOCK, chunk.elements() - block);
+        evaluate(block, length);
+        for (int i = 0; i < length; i++) {
+          change[i] += 0f;
+        }
+        System.arraycopy(change, 0, target, at + block, length);
+      }
     }
 
     /** Sums the changes of a block; false if no operand lies in it. */

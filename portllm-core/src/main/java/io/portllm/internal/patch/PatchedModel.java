@@ -135,6 +135,11 @@ public final class PatchedModel implements DerivedModel {
     return Optional.ofNullable(changes.get(tensor));
   }
 
+  /** Whether rows of the tensor of this name get changes that were made to other rows. */
+  public boolean movesRows(String tensor) {
+    return rows.containsKey(tensor);
+  }
+
   @Override
   public String name() {
     return newBase.name();
