@@ -1,6 +1,7 @@
 package io.portllm.spark;
 
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -27,16 +28,16 @@ public final class PatchSource implements Serializable {
   private final String location;
   private final String base;
   private final double scale;
-  private final List<String> only;
-  private final List<String> except;
+  private final ArrayList<String> only;
+  private final ArrayList<String> except;
 
   private PatchSource(Kind kind, String location, String base, double scale, List<String> only, List<String> except) {
     this.kind = kind;
     this.location = Objects.requireNonNull(location, "location");
     this.base = base;
     this.scale = scale;
-    this.only = only;
-    this.except = except;
+    this.only = new ArrayList<>(only);
+    this.except = new ArrayList<>(except);
   }
 
   /** What the model at {@code fineTuned} changed in the one at {@code base}. */
@@ -99,12 +100,12 @@ public final class PatchSource implements Serializable {
 
   /** Patterns of the tensors whose changes are used; all if empty. */
   public List<String> only() {
-    return only;
+    return List.copyOf(only);
   }
 
   /** Patterns of the tensors whose changes are not used. */
   public List<String> except() {
-    return except;
+    return List.copyOf(except);
   }
 
   @Override

@@ -4,6 +4,7 @@ import io.portllm.Allow;
 import io.portllm.BasePolicy;
 import io.portllm.MergeOptions;
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 
@@ -14,7 +15,7 @@ public final class PortRequest implements Serializable {
   private final PatchSource patch;
   private final String onto;
   private final String output;
-  private final List<Allow> allowed;
+  private final ArrayList<Allow> allowed;
   private final BasePolicy basePolicy;
   private final boolean overwrite;
 
@@ -22,7 +23,7 @@ public final class PortRequest implements Serializable {
     this.patch = Objects.requireNonNull(patch, "patch");
     this.onto = Objects.requireNonNull(onto, "onto");
     this.output = Objects.requireNonNull(output, "output");
-    this.allowed = allowed;
+    this.allowed = new ArrayList<>(allowed);
     this.basePolicy = Objects.requireNonNull(basePolicy, "policy");
     this.overwrite = overwrite;
   }

@@ -24,8 +24,8 @@ import org.apache.spark.api.java.JavaSparkContext;
  *     "s3a://models/clinic-405b-new"));
  * }
  *
- * <p>A task writes one weight file or, where the file system can join parts, a range of it; it needs one core and about 40 MB outside the heap,
- * whatever the model's size. Tasks that are lost, killed or run twice do no harm: what they write has names of its own or the same bytes, and the
+ * <p>A task writes one weight file or, where the file system can join parts, a range of it; it needs one core and some buffers of at most 4 MiB
+ * outside the heap, whatever the model's size. Tasks that are lost, killed or run twice do no harm: what they write has names of its own or the same bytes, and the
  * driver puts the output in place once all is there. Inputs must not change meanwhile; the driver compares their sizes and times.
  *
  * <p>Locations are as in {@link HadoopPaths#of}. Models are safetensors; GGUF models are for one process.

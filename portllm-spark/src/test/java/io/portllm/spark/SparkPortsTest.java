@@ -178,6 +178,23 @@ class SparkPortsTest {
   }
 
   @Test
+  void anExactPatchMakesTheFineTunedModelAndFitsItsBaseAlone() throws IOException {
+    Path patch = dir.resolve("exact.patch.safetensors");
+    try (ModelVersion old = Checkpoints.open(base); ModelVersion fineTuned = Checkpoints.open(tuned)) {
+      PatchFile.write(Patch.exact(fineTuned, old), patch);
+    }
+    PatchSource source = PatchSource.patchFile(patch.toString());
+    SparkPorts ports = SparkPorts.on(context).withRangeBytes(9001);
+    ports.port(PortRequest.of(source, base.toString(), dir.resolve("out").toString()));
+    try (ModelVersion made = Checkpoints.open(dir.resolve("out")); ModelVersion fineTuned = Checkpoints.open(tuned)) {
+      assertEquals(Fingerprint.of(fineTuned), Fingerprint.of(made));
+    }
+    assertThrows(IncompatibleModelException.class,
+        () -> ports.port(PortRequest.of(source, newer.toString(), dir.resolve("other").toString())));
+    assertEquals(List.of("base", "exact.patch.safetensors", "newer", "out", "tuned"), Models.names(dir));
+  }
+
+  @Test
   void weightsThatOverflowAreRefusedByTheTaskThatSeesThem() throws IOException {
     // The largest finite values of BF16, and a change that is as large.
     Models.setFirst(newer.resolve("model-00001-of-00004.safetensors"), 0x7f7f);
@@ -319,7 +336,7 @@ class SparkPortsTest {
     String part = output.writePart("model.safetensors", "0-0", out -> out.write(1), configuration);
     IOException refusal = assertThrows(IOException.class, () -> output.assemble("model.safetensors", List.of(part), 2, configuration));
     assertTrue(refusal.getMessage().endsWith("should have 2 bytes but has 1"), refusal.getMessage());
-    output.discard(List.of(), configuration);
+    output.discard(List.of(), refusal, configuration);
     assertEquals(List.of("base", "newer", "tuned"), Models.names(dir));
   }
 

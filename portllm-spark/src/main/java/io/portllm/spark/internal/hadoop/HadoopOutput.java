@@ -278,15 +278,20 @@ public final class HadoopOutput implements Serializable {
    * Deletes what was written so far.
    *
    * @param names the files of the output
+   * @param why why it is given up; gets what goes wrong meanwhile as suppressed
    */
-  public void discard(List<String> names, Configuration configuration) throws IOException {
-    FileSystem files = fileSystem(new Path(target), configuration);
-    if (!direct) {
-      files.delete(new Path(work), true);
-      return;
-    }
-    for (String name : names) {
-      files.delete(place(name), false);
+  public void discard(List<String> names, Throwable why, Configuration configuration) {
+    try {
+      FileSystem files = fileSystem(new Path(target), configuration);
+      if (!direct) {
+        files.delete(new Path(work), true);
+        return;
+      }
+      for (String name : names) {
+        files.delete(place(name), false);
+      }
+    } catch (IOException | RuntimeException e) {
+      why.addSuppressed(e);
     }
   }
 }

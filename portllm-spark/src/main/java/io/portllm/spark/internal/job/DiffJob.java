@@ -63,10 +63,11 @@ public final class DiffJob implements Function<Integer, byte[]> {
         bytes.add(written.get(number).bytes());
       }
       return bytes;
-    } finally {
+    } catch (Throwable e) {
       for (HadoopOutput output : job.outputs.subList(bytes.size(), job.outputs.size())) {
-        output.discard(List.of("patch.safetensors"), configuration);
+        output.discard(List.of("patch.safetensors"), e, configuration);
       }
+      throw e;
     }
   }
 

@@ -110,10 +110,11 @@ public final class PortJob {
         committed++;
       }
       return reports;
-    } finally {
+    } catch (Throwable e) {
       for (Plan plan : plans.subList(committed, plans.size())) {
-        plan.output().discard(Stream.concat(plan.files().stream(), plan.others().stream()).toList(), configuration);
+        plan.output().discard(Stream.concat(plan.files().stream(), plan.others().stream()).toList(), e, configuration);
       }
+      throw e;
     }
   }
 
