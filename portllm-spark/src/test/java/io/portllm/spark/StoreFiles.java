@@ -69,6 +69,23 @@ public class StoreFiles extends RawLocalFileSystem {
     return breaking(super.createNonRecursive(path, permission, overwrite, buffer, replication, block, progress));
   }
 
+  /** As HDFS: appends the sources, which lie in the target's folder, and takes them away. */
+  @Override
+  public void concat(Path target, Path[] sources) throws IOException {
+    if (getFileStatus(target).getLen() != 0) {
+      throw new IOException(target + " has bytes, which the local file system would lose");
+    }
+    for (Path source : sources) {
+      if (!source.getParent().equals(target.getParent())) {
+        throw new IOException("Source file " + source + " is not in the same directory with the target " + target);
+      }
+    }
+    super.concat(target, sources);
+    for (Path source : sources) {
+      delete(source, false);
+    }
+  }
+
   static FSDataOutputStream breaking(FSDataOutputStream out) throws IOException {
     if (FAILURES.getAndUpdate(left -> Math.max(0, left - 1)) == 0) {
       return out;

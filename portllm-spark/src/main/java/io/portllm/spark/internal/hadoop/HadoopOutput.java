@@ -221,8 +221,11 @@ public final class HadoopOutput implements Serializable {
       } else if (isLocal(files)) {
         write(files, path, out -> copyAll(files, parts, out));
       } else {
-        files.create(path, false).close();
-        files.concat(path, parts.stream().map(Path::new).toArray(Path[]::new));
+        // HDFS joins files of one folder only.
+        Path joined = new Path(parts(), parts.get(0).substring(parts.get(0).lastIndexOf('/') + 1) + "-joined");
+        files.create(joined, false).close();
+        files.concat(joined, parts.stream().map(Path::new).toArray(Path[]::new));
+        rename(files, joined, path);
       }
     }
     long found = files.getFileStatus(path).getLen();
