@@ -25,8 +25,8 @@ class HubPathTest {
 
   /** Runs the command as a process of its own, whose environment names the cache. */
   private Result run(String... arguments) throws IOException, InterruptedException {
-    List<String> line = new ArrayList<>(
-        List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp", System.getProperty("java.class.path"), Main.class.getName()));
+    String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+    List<String> line = new ArrayList<>(List.of(java, "-cp", System.getProperty("java.class.path"), Main.class.getName()));
     line.addAll(List.of(arguments));
     ProcessBuilder builder = new ProcessBuilder(line).redirectErrorStream(true);
     builder.environment().put("HF_HUB_CACHE", cache.toString());
@@ -58,7 +58,8 @@ class HubPathTest {
       assertEquals(0, info.exitCode(), info.text());
       assertTrue(info.text().contains("model " + snapshot), info.text());
     }
-    Result refused = run("port", "--fine-tuned", "hf:acme/v1", "--base", "hf:acme/v1", "--onto", "hf:acme/v1", "--force", "-o", "hf:acme/v1");
+    String model = "hf:acme/v1";
+    Result refused = run("port", "--fine-tuned", model, "--base", model, "--onto", model, "--force", "-o", model);
     assertEquals(2, refused.exitCode(), refused.text());
     assertTrue(refused.text().contains("--output must be a path: nothing is written to the Hugging Face cache"), refused.text());
   }

@@ -117,7 +117,8 @@ public final class HubCache {
     Path snapshot = snapshots.resolve(commit);
     if (!COMMIT.matcher(commit).matches() || !Files.isDirectory(snapshot)) {
       String known = commit.equals(revision) ? "" : "the revision is commit " + Names.quote(commit) + ", of which nothing was downloaded; ";
-      throw new FileNotFoundException("[" + repository + "] does not hold " + what + ": " + known + listed(repository.resolve("refs"), snapshots));
+      String held = listed(repository.resolve("refs"), snapshots);
+      throw new FileNotFoundException("[" + repository + "] does not hold " + what + ": " + known + held);
     }
     return snapshot;
   }

@@ -72,8 +72,9 @@ class HubCacheTest {
     assertMissing("[/cache] does not hold 'acme/x' at revision 'main': expected the folder 'models--acme--x'", cache, "acme/x", "main");
     assertMissing("[/cache] does not hold 'gpt2' at revision 'main': expected the folder 'models--gpt2'", cache, "gpt2", "main");
     String held = "it holds 'main', 'refs', 'v2', '" + COMMIT + "'";
-    assertMissing("[/cache/models--acme--clinic-8b] does not hold 'acme/clinic-8b' at revision 'v3': " + held, cache, "acme/clinic-8b", "v3");
-    assertMissing("[/cache/models--acme--clinic-8b] does not hold 'acme/clinic-8b' at revision 'v2': the revision is commit "
+    String start = "[/cache/models--acme--clinic-8b] does not hold 'acme/clinic-8b' at revision ";
+    assertMissing(start + "'v3': " + held, cache, "acme/clinic-8b", "v3");
+    assertMissing(start + "'v2': the revision is commit "
         + "'0000000000000000000000000000000000000000', of which nothing was downloaded; " + held, cache, "acme/clinic-8b", "v2");
   }
 

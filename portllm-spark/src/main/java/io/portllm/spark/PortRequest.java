@@ -48,7 +48,7 @@ public final class PortRequest implements Serializable {
     return new PortRequest(patch, onto, output, allowed, policy, overwrite);
   }
 
-  /** This request, replacing an existing output once the new one is complete. Object stores have no such replacement: there it is refused. */
+  /** This request, replacing an existing output once the new one is complete. Object stores cannot: there it is refused. */
   public PortRequest overwriting() {
     return new PortRequest(patch, onto, output, allowed, basePolicy, true);
   }

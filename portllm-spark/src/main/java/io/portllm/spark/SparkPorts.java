@@ -24,9 +24,10 @@ import org.apache.spark.api.java.JavaSparkContext;
  *     "s3a://models/clinic-405b-new"));
  * }
  *
- * <p>A task writes one weight file or, where the file system can join parts, a range of it; it needs one core and some buffers of at most 4 MiB
- * outside the heap, whatever the model's size. Tasks that are lost, killed or run twice do no harm: what they write has names of its own or the same bytes, and the
- * driver puts the output in place once all is there. Inputs must not change meanwhile; the driver compares their sizes and times.
+ * <p>A task writes one weight file or, where the file system can join parts, a range of it; it needs one core and some buffers of at most
+ * 4 MiB outside the heap, whatever the model's size. Tasks that are lost, killed or run twice do no harm: what they write has names of
+ * its own or the same bytes, and the driver puts the output in place once all is there. Inputs must not change meanwhile; the driver
+ * compares their sizes and times.
  *
  * <p>Locations are as in {@link HadoopPaths#of}. Models are safetensors; GGUF models are for one process.
  */
@@ -72,8 +73,8 @@ public final class SparkPorts {
   }
 
   /**
-   * Puts patches onto new bases, such as those of many tenants onto one, as one Spark job. Each output appears whole or not at all, once all
-   * tasks are done; if one port is refused, none appears.
+   * Puts patches onto new bases, such as those of many tenants onto one, as one Spark job. Each output appears whole or not at all, once
+   * all tasks are done; if one port is refused, none appears.
    *
    * @return what was written, in the order of the requests
    * @throws java.nio.file.FileAlreadyExistsException if an output exists and is not to be overwritten

@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.api.java.JavaSparkContext;
 
-/** The Java of {@code docs/how-to/spark.md} and {@code object-stores.md}, compiled where its libraries are; portllm-docs compares the lines. */
+/** The Java of {@code docs/how-to/spark.md} and {@code object-stores.md}, compiled where its libraries are */
 final class Documented {
   private Documented() {}
 

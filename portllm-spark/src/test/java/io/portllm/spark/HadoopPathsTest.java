@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.portllm.Fingerprint;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
+import io.portllm.SideFile;
 import io.portllm.io.Checkpoints;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.WriteOptions;
@@ -23,6 +24,7 @@ import java.nio.file.Path;
 import java.nio.file.ReadOnlyFileSystemException;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileTime;
+import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -50,12 +52,16 @@ class HadoopPathsTest {
         ModelVersion tuned = Checkpoints.open(remote.resolve("tuned/model.safetensors"))) {
       assertEquals("store:" + here, base.name().replace("store://", "store:"));
       assertEquals(Fingerprint.of(local), Fingerprint.of(base));
-      assertEquals(local.sideFiles().stream().map(file -> file.name()).toList(), base.sideFiles().stream().map(file -> file.name()).toList());
+      assertEquals(names(local), names(base));
       Checkpoints.write(Patch.from(tuned, base).applyTo(base), dir.resolve("out"), WriteOptions.defaults().withThreads(4));
       try (ModelVersion written = Checkpoints.open(dir.resolve("out"))) {
         assertEquals(Fingerprint.of(tuned).tensors().keySet(), Fingerprint.of(written).tensors().keySet());
       }
     }
+  }
+
+  private static List<String> names(ModelVersion model) {
+    return model.sideFiles().stream().map(SideFile::name).toList();
   }
 
   @Test

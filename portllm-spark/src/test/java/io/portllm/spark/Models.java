@@ -67,7 +67,8 @@ final class Models {
       }
     }
     if (shards > 1) {
-      Files.writeString(folder.resolve("model.safetensors.index.json"), "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {" + map + "}}");
+      String index = "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {" + map + "}}";
+      Files.writeString(folder.resolve("model.safetensors.index.json"), index);
     }
     Files.writeString(folder.resolve("config.json"), "{\"model_type\": \"llama\", \"version\": " + version + "}");
     Files.writeString(folder.resolve("extra/notes.txt"), "of version " + version);

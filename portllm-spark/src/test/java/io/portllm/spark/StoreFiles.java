@@ -14,7 +14,7 @@ import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.util.Progressable;
 
 /**
- * A file system of another scheme, {@code store:}, over the local disk, which fails when a test says so. Joins parts by itself, as HDFS does.
+ * A file system of another scheme, {@code store:}, over the local disk, which fails when a test says so. Joins parts as HDFS does.
  */
 public class StoreFiles extends RawLocalFileSystem {
   /** How many of the next writes break off after some bytes. */
@@ -64,7 +64,8 @@ public class StoreFiles extends RawLocalFileSystem {
 
   @Override
   public FSDataOutputStream createNonRecursive(
-      Path path, FsPermission permission, boolean overwrite, int buffer, short replication, long block, Progressable progress) throws IOException {
+      Path path, FsPermission permission, boolean overwrite, int buffer, short replication, long block, Progressable progress)
+      throws IOException {
     onCreate.run();
     return breaking(super.createNonRecursive(path, permission, overwrite, buffer, replication, block, progress));
   }

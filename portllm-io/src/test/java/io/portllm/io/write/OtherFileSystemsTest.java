@@ -74,7 +74,8 @@ class OtherFileSystemsTest {
         Checkpoints.write(Patch.from(tuned, base).applyTo(newer), target, WriteOptions.defaults().withThreads(4));
         IOException refusal = assertThrows(IOException.class, () -> Checkpoints.write(newer, home.resolve("out")));
         assertEquals(
-            "[/out] lies in an archive or on another file system on which outputs cannot be made whole or not at all", refusal.getMessage());
+            "[/out] lies in an archive or on another file system on which outputs cannot be made whole or not at all",
+            refusal.getMessage());
       }
       try (ModelVersion written = Checkpoints.open(target)) {
         assertEquals(Fingerprint.of(Patch.from(trio.fineTuned(), trio.base()).applyTo(trio.newBase())), Fingerprint.of(written));

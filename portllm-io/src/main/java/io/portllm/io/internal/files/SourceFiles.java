@@ -38,7 +38,7 @@ public final class SourceFiles implements AutoCloseable {
       return channel;
     }
 
-    /** Reads some bytes, at least one unless the file ends before them. Channels other than files' have one place, and one reader at a time. */
+    /** Reads some bytes, at least one unless the file ends before them. Other channels than files' have one place: one reader at a time. */
     int read(ByteBuffer destination, long position) throws IOException {
       if (channel instanceof FileChannel file) {
         return file.read(destination, position);

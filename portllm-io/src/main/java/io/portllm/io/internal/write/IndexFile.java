@@ -21,8 +21,8 @@ final class IndexFile {
   private IndexFile() {}
 
   /**
-   * The bytes of the index of {@code model} as transformers writes it: total size first, then where each tensor is, sorted by name. None for
-   * a model of one file, unless it was opened by an index, and none for a GGUF model.
+   * The bytes of the index of {@code model} as transformers writes it: total size first, then where each tensor is, sorted by name. None
+   * for a model of one file, unless it was opened by an index, and none for a GGUF model.
    */
   static Optional<byte[]> of(ModelVersion model) throws IOException {
     ModelVersion origin = DerivedModel.origin(model);

@@ -20,7 +20,8 @@ public final class HadoopFiles extends FileSystem {
   /** The file system under a wrapper; {@code files} stays the caller's. */
   public HadoopFiles(org.apache.hadoop.fs.FileSystem files) {
     this.files = files;
-    this.root = URI.create(files.getUri().getScheme() + "://" + (files.getUri().getAuthority() == null ? "" : files.getUri().getAuthority()) + "/");
+    String authority = files.getUri().getAuthority();
+    this.root = URI.create(files.getUri().getScheme() + "://" + (authority == null ? "" : authority) + "/");
   }
 
   org.apache.hadoop.fs.FileSystem hadoop() {

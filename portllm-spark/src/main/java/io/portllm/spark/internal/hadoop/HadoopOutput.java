@@ -21,9 +21,9 @@ import org.apache.hadoop.fs.StreamCapabilities;
 /**
  * A model that many processes write and one commits.
  *
- * <p>Where the file system renames, all is made in a folder beside the target, {@code .NAME.portllm-RUN.work}: {@code parts} has what attempts
- * of tasks write, each under a name of its own, {@code model} what the target will be. The parts of the attempts that counted are moved to
- * {@code model}, which one rename puts in place. Attempts that are still running by then have lost the folder that they write to.
+ * <p>Where the file system renames, all is made in a folder beside the target, {@code .NAME.portllm-RUN.work}: {@code parts} has what
+ * attempts of tasks write, each under a name of its own, {@code model} what the target will be. The parts of the attempts that counted are
+ * moved to {@code model}, which one rename puts in place. Attempts that are still running by then have lost the folder that they write to.
  *
  * <p>On object stores a rename copies, object by object, but an object appears whole when its stream is closed: there tasks write under the
  * final names, the same bytes however often, and the index comes last.
@@ -63,7 +63,8 @@ public final class HadoopOutput implements Serializable {
    * @throws FileAlreadyExistsException if the target exists and is not to be overwritten, or cannot be
    * @throws IOException if the folder that the target is to be in does not exist
    */
-  public static HadoopOutput of(String location, boolean folder, boolean overwrite, String run, Configuration configuration) throws IOException {
+  public static HadoopOutput of(String location, boolean folder, boolean overwrite, String run, Configuration configuration)
+      throws IOException {
     Path named = new Path(location);
     FileSystem files = fileSystem(named, configuration);
     Path path = files.makeQualified(named);

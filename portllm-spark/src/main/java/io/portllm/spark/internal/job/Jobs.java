@@ -20,7 +20,8 @@ final class Jobs {
    * @throws IncompatibleModelException if that is why a task failed; its list of mismatches did not travel, its message did
    * @throws IOException if that is why a task failed
    */
-  static <T extends Serializable> List<T> run(JavaSparkContext context, int count, Function<Integer, byte[]> task, Class<T> type) throws IOException {
+  static <T extends Serializable> List<T> run(JavaSparkContext context, int count, Function<Integer, byte[]> task, Class<T> type)
+      throws IOException {
     List<byte[]> returned;
     try {
       List<Integer> numbers = IntStream.range(0, count).boxed().toList();

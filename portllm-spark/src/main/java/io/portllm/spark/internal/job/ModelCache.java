@@ -9,8 +9,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
- * What tasks of one process have open: opening a model reads the headers of all its files, and the next task mostly needs the same ones. Those
- * that no task uses are closed when there are more than {@link #MOST_IDLE}, or after a minute.
+ * What tasks of one process have open: opening a model reads the headers of all its files, and the next task mostly needs the same ones.
+ * Those that no task uses are closed when there are more than {@link #MOST_IDLE}, or after a minute.
  *
  * <p>Safe for use by many threads.
  */

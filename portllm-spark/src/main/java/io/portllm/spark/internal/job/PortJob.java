@@ -73,7 +73,8 @@ public final class PortJob {
       ModelVersion ported = PortTask.ported(request, open);
       boolean folder = !request.output().endsWith(".safetensors");
       if (!folder && ported.shards().size() != 1) {
-        throw new IOException("[" + request.output() + "] is one file, but the new base has " + ported.shards().size() + " weight files; name a folder");
+        throw new IOException(
+            "[" + request.output() + "] is one file, but the new base has " + ported.shards().size() + " weight files; name a folder");
       }
       HadoopOutput output = HadoopOutput.of(request.output(), folder, request.overwrites(), run, configuration);
       InputStamps stamps = new InputStamps(open.files());
