@@ -74,10 +74,12 @@ wait_for() { # SECONDS COMMAND...
   done
 }
 
+answers() { (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; }
+
 start_cluster() { # WORKERS
   (spark_class org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$port" --webui-port 0) > "$scratch/log/master" 2>&1 &
   started+=($!)
-  wait_for 60 bash -c "exec 3<> /dev/tcp/127.0.0.1/$port" 2> /dev/null
+  wait_for 300 answers
   workers=()
   local i
   for ((i = 1; i <= $1; i++)); do

@@ -81,7 +81,11 @@ class SparkPortsTest {
   }
 
   @AfterEach
-  void behave() {
+  void behave() throws InterruptedException {
+    // Attempts that a failed job gave up end after it, and write as long.
+    while (Stream.of(context.sc().statusTracker().getExecutorInfos()).anyMatch(executor -> executor.numRunningTasks() > 0)) {
+      Thread.sleep(10);
+    }
     StoreFiles.FAILURES.set(0);
     StoreFiles.onCreate = () -> {};
   }
