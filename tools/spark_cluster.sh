@@ -7,6 +7,7 @@
 #
 # SIZE=1.1b      0.01b, 0.1b or 1.1b: the size of the models, generated in SCRATCH unless they are there
 # SHARDS=16      the number of files of each model
+# TIMED="1 2"    with how many workers it is timed; empty: only the job whose worker is killed
 # MASTER_PORT=7177
 # MAVEN=mvn      to list Spark's jars, such as 'mvn -o'
 # JAVA=java
@@ -28,7 +29,7 @@ started=()
 stop() {
   local pid
   for pid in "${started[@]}"; do
-    # A worker's executors are its children.
+    # A worker's executors are its children, and so is the driver of what bounds its time.
     kill -9 $(pgrep -P "$pid") "$pid" 2> /dev/null || true
     wait "$pid" 2> /dev/null || true
   done
@@ -98,7 +99,9 @@ submit() { # WORKERS OUTPUT: bounded by 15 minutes
     --conf spark.driver.host=127.0.0.1 --conf spark.ui.enabled=false --conf spark.executor.memory=512m --driver-memory 512m \
     --conf spark.scheduler.minRegisteredResourcesRatio=1 \
     --conf spark.scheduler.maxRegisteredResourcesWaitingTime=300s --conf spark.cores.max="$1" \
-    "$(jar portllm-spark)" port --fine-tuned "file://$models/tuned" --base "file://$models/base" --onto "file://$models/newer" -o "file://$2"
+    "$(jar portllm-spark)" port --fine-tuned "file://$models/tuned" --base "file://$models/base" --onto "file://$models/newer" -o "file://$2" &
+  started+=($!)
+  wait $!
 }
 
 digests() { (cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum); }
@@ -113,7 +116,7 @@ same() { # OUTPUT
 echo "$(nproc) cores; $size in $shards files, $(du -sh "$models/newer" | cut -f1) each model"
 rm -rf "$scratch/single"
 "$java" -Xmx256m -jar "$cli" port --fine-tuned "$models/tuned" --base "$models/base" --onto "$models/newer" --no-record -o "$scratch/single" --threads 1
-for count in 1 2; do
+for count in ${TIMED-1 2}; do
   start_cluster "$count"
   echo "== $count worker(s) of one core"
   submit "$count" "$scratch/out$count" 2> "$scratch/log/submit$count"
