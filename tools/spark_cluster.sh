@@ -57,6 +57,9 @@ tr ':' '\n' < "$root/portllm-spark/target/spark.classpath" | grep -v "^$root/" |
 printf 'rootLogger.level = warn\nrootLogger.appenderRef.err.ref = err\nappender.err.type = Console\nappender.err.name = err\n' > "$home/conf/log4j2.properties"
 printf 'appender.err.target = SYSTEM_ERR\nappender.err.layout.type = PatternLayout\nappender.err.layout.pattern = %%d{HH:mm:ss} %%p %%c{1}: %%m%%n\n' >> "$home/conf/log4j2.properties"
 
+# Only there does the driver say which tasks a lost executor was at.
+printf 'logger.tasks.name = org.apache.spark.scheduler.TaskSetManager\nlogger.tasks.level = info\n' >> "$home/conf/log4j2.properties"
+
 export SPARK_HOME=$home SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_DAEMON_MEMORY=256m
 JAVA_HOME=$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.home = //p'); export JAVA_HOME
 
@@ -146,7 +149,7 @@ killer=$!
 submit 2 "$scratch/killed" 2> "$scratch/log/killed"
 wait "$killer"
 same "$scratch/killed"
-lost=$(grep -c "Lost task" "$scratch/log/killed" || true)
+lost=$(grep -c -e "Lost task" -e "while it was being computed" "$scratch/log/killed" || true)
 [ "$lost" -gt 0 ] || { echo "no task was lost" >&2; exit 1; }
 echo "$lost task(s) lost, and run again"
 echo "all outputs have the bytes of one process, and nothing was left behind"
