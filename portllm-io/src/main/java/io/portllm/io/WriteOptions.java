@@ -2,6 +2,8 @@ package io.portllm.io;
 
 import io.portllm.ProgressListener;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.Executor;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -9,7 +11,8 @@ import java.util.function.BooleanSupplier;
  */
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
-      new WriteOptions(false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true);
+      new WriteOptions(
+          false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty());
 
   private final boolean overwrite;
   private final boolean record;
@@ -17,14 +20,23 @@ public final class WriteOptions {
   private final ProgressListener progress;
   private final BooleanSupplier cancelled;
   private final boolean sketches;
+  private final Optional<Executor> executor;
 
-  private WriteOptions(boolean overwrite, boolean record, int threads, ProgressListener progress, BooleanSupplier cancelled, boolean sketches) {
+  private WriteOptions(
+      boolean overwrite,
+      boolean record,
+      int threads,
+      ProgressListener progress,
+      BooleanSupplier cancelled,
+      boolean sketches,
+      Optional<Executor> executor) {
     this.overwrite = overwrite;
     this.record = record;
     this.threads = threads;
     this.progress = progress;
     this.cancelled = cancelled;
     this.sketches = sketches;
+    this.executor = executor;
   }
 
   /** An existing output is refused; no record; one thread for each processor; nobody listens. */
@@ -34,7 +46,7 @@ public final class WriteOptions {
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, record, threads, progress, cancelled, sketches);
+    return new WriteOptions(true, record, threads, progress, cancelled, sketches, executor);
   }
 
   /**
@@ -43,16 +55,17 @@ public final class WriteOptions {
    * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
    */
   public WriteOptions recording() {
-    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, executor);
   }
 
   /** These options without a record. */
   public WriteOptions withoutRecord() {
-    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, executor);
   }
 
   /**
-   * These options with another number of working threads. The bytes written do not depend on it.
+   * These options with another number of working threads, which bounds memory too: each holds 1 MiB of the output and 0.5 MiB of each
+   * operand off the heap, two for a difference, and half a megabyte on it. The bytes written do not depend on it.
    *
    * @param count at least 1
    */
@@ -60,12 +73,24 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, executor);
+  }
+
+  /**
+   * These options with the caller's threads in place of threads made for each write. As many pieces of work are handed to {@code
+   * executor} as there are {@link #withThreads threads}; each goes on until nothing is left to do. The write waits, and so must not use
+   * up the last thread of the executor itself. Its threads must not be interrupted while they work: that closes the files, and the write
+   * fails.
+   *
+   * @param other not shut down here; if it refuses work, the write fails with its {@link java.util.concurrent.RejectedExecutionException}
+   */
+  public WriteOptions withExecutor(Executor other) {
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, sketches, Optional.of(other));
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
-    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled, sketches);
+    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled, sketches, executor);
   }
 
   /**
@@ -73,7 +98,7 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches);
+    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches, executor);
   }
 
   /**
@@ -81,7 +106,7 @@ public final class WriteOptions {
    * the patch will work on a new base can then be told only with the old one at hand. Concerns patch files alone.
    */
   public WriteOptions withoutSketches() {
-    return new WriteOptions(overwrite, record, threads, progress, cancelled, false);
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, executor);
   }
 
   /** Whether an existing output is replaced. */
@@ -97,6 +122,11 @@ public final class WriteOptions {
   /** The number of working threads. */
   public int threads() {
     return threads;
+  }
+
+  /** Whose threads work, if they are not made for each write. */
+  public Optional<Executor> executor() {
+    return executor;
   }
 
   /** Who is told of progress. */
