@@ -16,8 +16,8 @@ GENERATOR = f"{ROOT / 'portllm-bench' / 'target' / 'classes'}:{JAR}"
 
 @dataclass
 class Run:
-    """One run: seconds by the clock, seconds of processors, and the peak resident memory of the largest process in MB; of that memory, what is
-    no file's, as far as seen every 20 ms."""
+    """One run: seconds by the clock, seconds of processors, and the peak resident memory of the largest process in MB; of that memory, what
+    is no file's, as far as seen every 20 ms."""
     seconds: float
     cpu: float
     peak: float
