@@ -1,7 +1,11 @@
 package io.portllm.io;
 
+import com.google.common.collect.ImmutableList;
 import io.portllm.ProgressListener;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -9,7 +13,8 @@ import java.util.function.BooleanSupplier;
  */
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
-      new WriteOptions(false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true);
+      new WriteOptions(
+          false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty(), List.of());
 
   private final boolean overwrite;
   private final boolean record;
@@ -17,14 +22,26 @@ public final class WriteOptions {
   private final ProgressListener progress;
   private final BooleanSupplier cancelled;
   private final boolean sketches;
+  private final Optional<String> work;
+  private final List<Path> workInputs;
 
-  private WriteOptions(boolean overwrite, boolean record, int threads, ProgressListener progress, BooleanSupplier cancelled, boolean sketches) {
+  private WriteOptions(
+      boolean overwrite,
+      boolean record,
+      int threads,
+      ProgressListener progress,
+      BooleanSupplier cancelled,
+      boolean sketches,
+      Optional<String> work,
+      List<Path> workInputs) {
     this.overwrite = overwrite;
     this.record = record;
     this.threads = threads;
     this.progress = progress;
     this.cancelled = cancelled;
     this.sketches = sketches;
+    this.work = work;
+    this.workInputs = workInputs;
   }
 
   /** An existing output is refused; no record; one thread for each processor; nobody listens. */
@@ -34,7 +51,7 @@ public final class WriteOptions {
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, record, threads, progress, cancelled, sketches);
+    return new WriteOptions(true, record, threads, progress, cancelled, sketches, work, workInputs);
   }
 
   /**
@@ -43,12 +60,12 @@ public final class WriteOptions {
    * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
    */
   public WriteOptions recording() {
-    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, work, workInputs);
   }
 
   /** These options without a record. */
   public WriteOptions withoutRecord() {
-    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, work, workInputs);
   }
 
   /**
@@ -60,12 +77,13 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches);
+    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, work, workInputs);
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
-    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled, sketches);
+    Objects.requireNonNull(listener, "listener");
+    return new WriteOptions(overwrite, record, threads, listener, cancelled, sketches, work, workInputs);
   }
 
   /**
@@ -73,7 +91,7 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches);
+    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches, work, workInputs);
   }
 
   /**
@@ -81,7 +99,28 @@ public final class WriteOptions {
    * the patch will work on a new base can then be told only with the old one at hand. Concerns patch files alone.
    */
   public WriteOptions withoutSketches() {
-    return new WriteOptions(overwrite, record, threads, progress, cancelled, false);
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, work, workInputs);
+  }
+
+  /**
+   * These options with a write of several weight files that can go on where it stopped. Each file that is finished is noted in a journal
+   * with its SHA-256; if the write is killed, cancelled or fails, what it finished stays in a hidden folder beside the target, until something
+   * is written to that target again. The next write with these options takes over the finished files whose bytes still have the digest that
+   * was noted, provided that it is the same work on the same inputs by the same version; else it says why not in
+   * {@link WriteReport#notTakenOver} and writes anew. Either way the output is the same, bit for bit.
+   *
+   * <p>An input counts as the same if name, size, times of change, identity and its first and last MiB are: not every byte is read again.
+   * On systems that do not keep a time of change that users cannot set, a file that was altered in its middle and given its old time back
+   * goes unnoticed.
+   *
+   * <p>Concerns models that are written as folders; other outputs are written anew. Each weight file is read once more for its digest.
+   *
+   * @param what what is computed, in words that differ whenever the bytes of the output might: the change with all its options
+   * @param inputs all files and folders that it is computed from; of folders, the files in them and in the folders directly in them
+   */
+  public WriteOptions resuming(String what, Path... inputs) {
+    return new WriteOptions(
+        overwrite, record, threads, progress, cancelled, sketches, Optional.of(what), ImmutableList.copyOf(inputs));
   }
 
   /** Whether an existing output is replaced. */
@@ -107,6 +146,16 @@ public final class WriteOptions {
   /** Whether a patch file keeps sketches of its base. */
   public boolean sketches() {
     return sketches;
+  }
+
+  /** What is computed, if the write can go on where it stopped. */
+  public Optional<String> resumableWork() {
+    return work;
+  }
+
+  /** What it is computed from, if the write can go on where it stopped. */
+  public List<Path> resumableInputs() {
+    return workInputs;
   }
 
   /** Asked before each chunk; true stops the write. */

@@ -36,8 +36,13 @@ final class Writers {
    * @param target the name of the output
    * @param writer writes it
    * @param older writes another of the same name, to be replaced
+   * @param resumes whether a write that fails leaves what it finished to the next
    */
-  record Kind(String name, String target, Writer writer, Writer older) {
+  record Kind(String name, String target, Writer writer, Writer older, boolean resumes) {
+    Kind(String name, String target, Writer writer, Writer older) {
+      this(name, target, writer, older, false);
+    }
+
     @Override
     public String toString() {
       return name;
@@ -53,6 +58,7 @@ final class Writers {
     TestModel sharded = model("sharded", 3).resharded(List.of("a.weight", "b.weight", "c.bias"), 2).side("sub/notes.txt", "text");
     Path base = small.saveTo(inputs.resolve("base"));
     Path fineTuned = tuned.saveTo(inputs.resolve("tuned"));
+    Path shards = small.resharded(List.of("a.weight", "b.weight", "c.bias"), 3).saveTo(inputs.resolve("shards"));
     Path exact = inputs.resolve("exact.patch.safetensors");
     PatchFile.write(Patch.exact(tuned, small), exact);
     Path gguf = gguf(1).write(inputs.resolve("m.gguf"));
@@ -71,6 +77,12 @@ final class Writers {
         new Kind("folder", "out", folder, (target, options, disk) -> CheckpointWriter.write(sharded, target, options, disk)),
         new Kind("sharded folder", "out", (target, options, disk) -> CheckpointWriter.write(sharded, target, options, disk), folder),
         new Kind("port", "out", (target, options, disk) -> port(fineTuned, base, target, options, disk), folder),
+        new Kind(
+            "resumed port",
+            "out",
+            (target, options, disk) -> port(fineTuned, shards, target, options.resuming("half", fineTuned, shards), disk),
+            folder,
+            true),
         new Kind("GGUF file", "out.gguf", copy(gguf), copy(otherGguf)),
         new Kind("split GGUF", "out", copy(inputs.resolve("split/m-00001-of-00002.gguf")), folder),
         new Kind("patch file", "p.patch.safetensors", patch(Patch.from(tuned, small)), patch(Patch.from(small, tuned))),

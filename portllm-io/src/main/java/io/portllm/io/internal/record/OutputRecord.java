@@ -41,6 +41,9 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
   /** What the record of a folder is called; that of a file ends in a dot and this. */
   public static final String NAME = "portllm.json";
 
+  /** What the journal of a folder that is not finished is called; it is deleted before the folder is put in place. */
+  public static final String JOURNAL = ".portllm.journal";
+
   private static final String FORMAT = "portllm.record";
   private static final int VERSION = 1;
 

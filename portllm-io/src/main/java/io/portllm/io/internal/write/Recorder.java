@@ -43,6 +43,12 @@ final class Recorder {
     this.origin = at;
   }
 
+  /** The version of this program. */
+  static String version() {
+    String version = Recorder.class.getPackage().getImplementationVersion();
+    return version == null ? "unpackaged" : version;
+  }
+
   /**
    * The record's bytes.
    *
@@ -79,8 +85,7 @@ final class Recorder {
 
   private ObjectNode made(String fingerprint, List<StoredModel> inputs) {
     ObjectNode node = json.createObjectNode();
-    String version = Recorder.class.getPackage().getImplementationVersion();
-    node.put("portllm", version == null ? "unpackaged" : version);
+    node.put("portllm", version());
     node.putObject("onto").put("name", Names.last(origin.name())).put("fingerprint", fingerprint);
     ArrayNode patches = node.putArray("patches");
     steps.forEach(step -> step.patch().ifPresent(patch -> describe(patch, patches.addObject())));
