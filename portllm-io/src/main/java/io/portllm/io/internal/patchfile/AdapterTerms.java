@@ -29,6 +29,16 @@ final class AdapterTerms {
   /** A term as it is told of. */
   record Term(String tensor, Shape shape, int adapter, String module, Shape weight, List<String> parts) {}
 
+  /** A term as the metadata tell of it. */
+  static Term term(PatchFields fields, String tensor, JsonNode term, Shape shape) throws IOException {
+    int number = (int) Math.min(fields.whole(tensor, term, "adapter"), Integer.MAX_VALUE);
+    List<String> parts = new ArrayList<>();
+    for (JsonNode part : term.path("parts")) {
+      parts.add(part.asText());
+    }
+    return new Term(tensor, shape, number, term.path("module").asText(), fields.shape(tensor, term.get("weight")), parts);
+  }
+
   private AdapterTerms(Path file, StoredModel tensors, Set<String> used) {
     this.file = file;
     this.tensors = tensors;
