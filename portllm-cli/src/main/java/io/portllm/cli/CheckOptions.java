@@ -2,6 +2,7 @@ package io.portllm.cli;
 
 import io.portllm.Allow;
 import io.portllm.MergeOptions;
+import io.portllm.io.WriteOptions;
 import io.portllm.portability.PortabilityCheck;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -10,7 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import picocli.CommandLine.Option;
 
-/** The options of commands that judge and write no weights. */
+/** The options of commands that judge patches. */
 final class CheckOptions {
   @Option(names = "--force", description = "Replace an existing report.")
   private boolean force;
@@ -34,6 +35,12 @@ final class CheckOptions {
   PortabilityCheck check() {
     PortabilityCheck check = PortabilityCheck.defaults().withMergeOptions(mergeOptions()).cancelledWhen(Interruption::isRequested);
     return threads == null ? check : check.withThreads(threads);
+  }
+
+  /** How models are written that are tried. */
+  WriteOptions writeOptions() {
+    WriteOptions writing = WriteOptions.defaults().cancelledWhen(Interruption::isRequested);
+    return threads == null ? writing : writing.withThreads(threads);
   }
 
   /** Refuses a report that exists, before any work is done. */

@@ -22,7 +22,7 @@ import org.nd4j.linalg.factory.Nd4j;
  * ModelVersion base = Nd4jModel.of("base", Map.of("wte.weight", baseWeights));
  * ModelVersion ported = Patch.from(tuned, base).applyTo(Nd4jModel.of("new base", Map.of("wte.weight", newWeights)));
  * try (INDArray weights = Nd4jModel.toArray(ported, "wte.weight")) {
- *   network.setParam("W", weights);
+ *   System.out.println(weights.getFloat(0, 0));
  * }
  * }
  *

@@ -17,7 +17,7 @@ import java.util.OptionalDouble;
  * @param certain whether the whole interval of the recovery, or of the gain, is on the verdict's side
  * @param noPatch the new base alone
  * @param ported the new base with the patch
- * @param reference the old base with the patch, if it was given
+ * @param reference the fine-tuned model, or the old base with the patch, if either was given
  * @param retuned the new base tuned anew, if it was given
  * @param gain ported less no patch
  * @param gainInterval its interval, by bootstrap over items
@@ -70,6 +70,11 @@ public record TrialReport(
     return best.at();
   }
 
+  /** What to do next, and what speaks against it, in a few sentences. */
+  public String advice() {
+    return TrialText.advice(this);
+  }
+
   /**
    * Requires that the port keeps limits.
    *
@@ -77,6 +82,15 @@ public record TrialReport(
    * @throws TrialFailedException with every limit that is missed, or that cannot be told because what it needs was not measured
    */
   public TrialReport require(TrialLimits limits) {
+    List<String> failures = missed(limits);
+    if (!failures.isEmpty()) {
+      throw new TrialFailedException("the port of " + patch + " to " + newBase, failures);
+    }
+    return this;
+  }
+
+  /** Every limit that the port misses, or of which that cannot be told because what it needs was not measured, in sentences. */
+  public List<String> missed(TrialLimits limits) {
     List<String> failures = new ArrayList<>();
     limits.leastRecovery().ifPresent(least -> atLeast(failures, "recovery", recovery, least));
     limits.leastScore().ifPresent(least -> atLeast(failures, "score", OptionalDouble.of(ported.score()), least));
@@ -86,10 +100,7 @@ public record TrialReport(
       atMost(failures, "items", flips, most);
       retainFlips.ifPresent(found -> atMost(failures, "items to retain", found, most));
     });
-    if (!failures.isEmpty()) {
-      throw new TrialFailedException("the port of " + patch + " to " + newBase, failures);
-    }
-    return this;
+    return ImmutableList.copyOf(failures);
   }
 
   private static void atLeast(List<String> failures, String what, OptionalDouble found, double least) {

@@ -222,6 +222,24 @@ class PortabilityPageTest {
   }
 
   @Test
+  void aTrialSaysWhatToDoAndWhichLimitsAreMissed() {
+    PortabilityPage page = PortabilityPage.of(report(4, 0));
+    TrialReport trial = Reports.trial();
+
+    String bare = parse(page.withTrial(trial).html()).getDocumentElement().getTextContent();
+    assertTrue(bare.contains(trial.advice()) && trial.advice().contains("it costs 3 of the 100 items to retain"), trial.advice());
+    assertTrue(bare.contains("0.950 → 0.930"));
+    assertFalse(bare.contains("Limits"));
+    String kept = parse(page.withTrial(trial, TrialLimits.none().recovery(0.9)).html()).getDocumentElement().getTextContent();
+    assertTrue(kept.contains("All are kept."));
+    TrialLimits limits = TrialLimits.none().recovery(0.95).negativeFlips(0.01);
+    String missed = parse(page.withTrial(trial, limits).html()).getDocumentElement().getTextContent();
+    assertTrue(missed.contains("Limits that are missed"));
+    assertEquals(3, trial.missed(limits).size());
+    trial.missed(limits).forEach(limit -> assertTrue(missed.contains(limit), limit));
+  }
+
+  @Test
   void aChainHasItsCurveAndTheLastReleaseInFull() {
     List<PortabilityReport> reports = List.of(
         Reports.report("tuned", "second", List.of(), Reports.tensors(4, 0)),

@@ -12,6 +12,7 @@ import io.portllm.Patch;
 import io.portllm.Shape;
 import io.portllm.testing.MemoryModel;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -60,6 +61,37 @@ class PortabilityTrialTest {
     assertEquals(0.7 / 0.8, trial.withRetuned(model("anew", 30)).run(PATCH, newBase).recovery().orElseThrow(), 1e-12);
     assertEquals(Verdict.PORT_AND_TUNE, TRIAL.withRetuned(model("anew", 100)).run(PATCH, model("new", -10)).verdict());
     assertEquals(Verdict.DO_NOT_PORT, TRIAL.withOldBase(OLD).run(PATCH, model("new", -75)).verdict());
+  }
+
+  @Test
+  void theFineTunedModelOrItsScoresStandForThePatchOnTheOldBase() throws IOException {
+    MemoryModel newBase = model("new", -10);
+    TrialReport byModel = TRIAL.withOldBase(OLD).withReference(model("tuned", 90)).withPath(1).run(PATCH, newBase);
+    assertEquals(0.9, byModel.reference().orElseThrow().score(), 1e-12);
+    assertEquals("fine-tuned model", byModel.reference().orElseThrow().name());
+    assertEquals(0.7 / 0.9, byModel.recovery().orElseThrow(), 1e-12);
+    assertEquals(0.8, byModel.path().get(0).score(), 1e-12);
+
+    double[] stored = upToTheWeight(model("tuned", 70));
+    assertEquals(1, TRIAL.withReferenceScores(stored).run(PATCH, newBase).recovery().orElseThrow(), 1e-12);
+    assertThrows(IllegalArgumentException.class, () -> TRIAL.withReferenceScores(1, 1, 0).run(PATCH, newBase));
+  }
+
+  @Test
+  void aModelIsDoneWithBeforeTheNext() throws IOException {
+    List<String> order = new ArrayList<>();
+    Scoring items = model -> {
+      order.add("items of " + MemoryModel.values(model, "w")[0]);
+      return new double[] {1};
+    };
+    Scoring others = model -> {
+      order.add("others of " + MemoryModel.values(model, "w")[0]);
+      return new double[] {1};
+    };
+    PortabilityTrial.with(items).withRetain(others).withOldBase(OLD).withScales(1, 0.5).run(PATCH, model("new", 10));
+
+    assertEquals(
+        List.of("items of 10.0", "others of 10.0", "items of 90.0", "others of 90.0", "items of 80.0", "items of 50.0"), order);
   }
 
   @Test
@@ -145,6 +177,27 @@ class PortabilityTrialTest {
     assertThrows(IllegalArgumentException.class, () -> PortabilityTrial.with(model -> new double[] {Double.NaN}).run(PATCH, OLD));
     int[] calls = {0};
     assertThrows(IllegalArgumentException.class, () -> PortabilityTrial.with(model -> new double[++calls[0]]).run(PATCH, OLD));
+  }
+
+  @Test
+  void theAdviceFollowsFromTheFigures() throws IOException {
+    PortabilityTrial withBase = TRIAL.withOldBase(OLD);
+    assertEquals("Use the port: it recovers 87.5 % of what there is to recover.", withBase.run(PATCH, model("new", -10)).advice());
+    assertEquals(
+        "Tune the port before it is used: it recovers 50.0 % of what there is to recover. With the patch times 1.25 it scores higher.",
+        withBase.withScales(0.5, 1.25).run(PATCH, model("new", -40)).advice());
+    assertEquals(
+        "Tune the patch anew on this base: the port recovers 6.25 % of what there is to recover.",
+        withBase.run(PATCH, model("new", -75)).advice());
+    assertEquals(
+        "Use the port: it scores higher than the new base alone. But it costs 50 of the 50 items to retain.",
+        TRIAL.withRetain(PortabilityTrialTest::fromTheWeightOn).run(PATCH, model("new", 0)).advice());
+    assertEquals(
+        "Score more items: the port may or may not score higher than the new base alone.",
+        TRIAL.run(PATCH.scaledBy(1 / 80.0), model("new", 10)).advice());
+    assertEquals(
+        "Tune the patch anew on this base: the port does not score higher than the new base alone.",
+        TRIAL.run(PATCH, model("full", 200)).advice());
   }
 
   @Test

@@ -58,6 +58,7 @@ final class Demo {
     }
     folder.unpackModel(FULL);
     folder.unpackAdapter(ADAPTER);
+    folder.unpackPrompts();
 
     List<DemoRow> rows = new ArrayList<>();
     try (ModelVersion oldBase = Checkpoints.open(folder.of(OLD_BASE));

@@ -15,6 +15,7 @@ final class DemoFolder implements AutoCloseable {
   private static final List<String> MODEL_FILES =
       List.of("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json");
   private static final List<String> ADAPTER_FILES = List.of("adapter_config.json", "adapter_model.safetensors");
+  private static final List<String> PROMPT_FILES = List.of("prompts.json", "retain.json");
 
   private final Path path;
   private final boolean temporary;
@@ -55,6 +56,15 @@ final class DemoFolder implements AutoCloseable {
 
   void unpackAdapter(String name) throws IOException {
     unpack(name, ADAPTER_FILES);
+  }
+
+  /** Puts the prompts here that models are asked, and others that their base answers rightly. */
+  void unpackPrompts() throws IOException {
+    for (String file : PROMPT_FILES) {
+      try (InputStream in = resource(file)) {
+        Files.copy(in, of(file));
+      }
+    }
   }
 
   private void unpack(String name, List<String> files) throws IOException {

@@ -19,8 +19,13 @@ record Prompt(String prompt, String answer) {
   /** The prompts bundled with the program. */
   static List<Prompt> bundled() throws IOException {
     try (InputStream in = DemoFolder.resource("prompts.json")) {
-      return new ObjectMapper().readValue(in, new TypeReference<List<Prompt>>() {});
+      return read(in);
     }
+  }
+
+  /** Prompts as JSON. */
+  static List<Prompt> read(InputStream in) throws IOException {
+    return new ObjectMapper().readValue(in, new TypeReference<List<Prompt>>() {});
   }
 
   /** Whether {@code model} continues the prompt with the answer and nothing more. */

@@ -38,6 +38,7 @@ class DemoCommandTest {
     assertPercent(92.8, result.path("rows").path(1).path("lora"));
     assertPercent(0, result.path("rows").path(3).path("lora"));
     assertPercent(56.8, result.path("rows").path(0).path("full"));
+    assertTrue(Files.exists(folder.resolve("prompts.json")) && Files.exists(folder.resolve("retain.json")));
     for (String base : List.of("v1", "v2", "v3", "independent")) {
       assertTrue(Files.exists(folder.resolve("climbs-lora-on-" + base + "/tokenizer.json")));
       assertTrue(Files.exists(folder.resolve("climbs-full-on-" + base + "/model.safetensors")));

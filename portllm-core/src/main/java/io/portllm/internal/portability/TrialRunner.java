@@ -22,9 +22,13 @@ import java.util.OptionalDouble;
 public final class TrialRunner {
   private static final double RIGHT = 0.5;
 
+  /** Where it is not known how many items there are. */
+  private static final int ANY = -1;
+
   private final Scoring scoring;
   private final Optional<Scoring> retain;
   private final Optional<ModelVersion> oldBase;
+  private final Optional<TrialReference> reference;
   private final Optional<ModelVersion> retuned;
   private final List<Double> scales;
   private final int pathSteps;
@@ -36,6 +40,7 @@ public final class TrialRunner {
       Scoring scoring,
       Optional<Scoring> retain,
       Optional<ModelVersion> oldBase,
+      Optional<TrialReference> reference,
       Optional<ModelVersion> retuned,
       List<Double> scales,
       int pathSteps,
@@ -44,6 +49,7 @@ public final class TrialRunner {
     this.scoring = scoring;
     this.retain = retain;
     this.oldBase = oldBase;
+    this.reference = reference;
     this.retuned = retuned;
     this.scales = scales;
     this.pathSteps = pathSteps;
@@ -56,27 +62,21 @@ public final class TrialRunner {
     if (pathSteps > 0 && oldBase.isEmpty()) {
       throw new IllegalStateException("a path needs the old base, from which it starts");
     }
-    double[] none = scores(scoring, newBase, -1);
-    double[] ported = scores(scoring, patch.applyTo(newBase, options), none.length);
-    Optional<double[]> reference = Optional.empty();
-    if (oldBase.isPresent()) {
-      reference = Optional.of(scores(scoring, patch.applyTo(oldBase.get(), options), none.length));
-    }
+    double[] none = scores(scoring, newBase, ANY);
+    Optional<double[]> retainNone = retained(newBase, ANY);
+    ModelVersion model = patch.applyTo(newBase, options);
+    double[] ported = scores(scoring, model, none.length);
+    Optional<double[]> retainPorted = retained(model, retainNone.map(found -> found.length).orElse(ANY));
+    Optional<double[]> tunedOnOld = reference(patch, none.length);
     Optional<double[]> tuned = Optional.empty();
     if (retuned.isPresent()) {
       tuned = Optional.of(scores(scoring, retuned.get(), none.length));
     }
-    Optional<double[]> target = better(reference, tuned);
+    Optional<double[]> target = better(tunedOnOld, tuned);
     Bootstrap bootstrap = new Bootstrap(none, ported, target, seed);
     double gain = mean(ported) - mean(none);
     OptionalDouble recovery = recovery(mean(none), mean(ported), target.map(TrialRunner::mean));
     Optional<Interval> recoveryInterval = recovery.isPresent() ? bootstrap.recovery() : Optional.empty();
-    Optional<double[]> retainNone = Optional.empty();
-    Optional<double[]> retainPorted = Optional.empty();
-    if (retain.isPresent()) {
-      retainNone = Optional.of(scores(retain.get(), newBase, -1));
-      retainPorted = Optional.of(scores(retain.get(), patch.applyTo(newBase, options), retainNone.get().length));
-    }
     Optional<TrialFlips> retainFlips =
         retainNone.isPresent() ? Optional.of(flips(retainNone.get(), retainPorted.orElseThrow())) : Optional.empty();
     Verdict verdict = verdict(recovery, bootstrap.gain());
@@ -87,7 +87,7 @@ public final class TrialRunner {
         isCertain(verdict, recoveryInterval, bootstrap.gain()),
         arm("no patch", none),
         arm("ported", ported),
-        reference.map(found -> arm("old base with the patch", found)),
+        tunedOnOld.map(found -> arm(reference.isPresent() ? "fine-tuned model" : "old base with the patch", found)),
         tuned.map(found -> arm("re-tuned", found)),
         gain,
         bootstrap.gain(),
@@ -97,14 +97,26 @@ public final class TrialRunner {
         retainNone.map(found -> arm("to retain, no patch", found)),
         retainPorted.map(found -> arm("to retain, ported", found)),
         retainFlips,
-        sweep(patch, newBase, none.length),
+        sweep(patch, newBase, ported),
         path(patch, newBase, none.length));
   }
 
-  private List<TrialPoint> sweep(Patch patch, ModelVersion newBase, int items) throws IOException {
+  private Optional<double[]> retained(ModelVersion model, int expected) throws IOException {
+    return retain.isPresent() ? Optional.of(scores(retain.get(), model, expected)) : Optional.empty();
+  }
+
+  private Optional<double[]> reference(Patch patch, int items) throws IOException {
+    if (reference.isPresent()) {
+      return Optional.of(checked(reference.get().scores(scoring), items));
+    }
+    return oldBase.isPresent() ? Optional.of(scores(scoring, patch.applyTo(oldBase.get(), options), items)) : Optional.empty();
+  }
+
+  private List<TrialPoint> sweep(Patch patch, ModelVersion newBase, double[] ported) throws IOException {
     List<TrialPoint> points = new ArrayList<>();
     for (double scale : scales) {
-      points.add(new TrialPoint(scale, mean(scores(scoring, patch.scaledBy(scale).applyTo(newBase, options), items))));
+      double[] scaled = scale == 1 ? ported : scores(scoring, patch.scaledBy(scale).applyTo(newBase, options), ported.length);
+      points.add(new TrialPoint(scale, mean(scaled)));
     }
     return points;
   }
@@ -123,7 +135,11 @@ public final class TrialRunner {
   }
 
   private static double[] scores(Scoring scoring, ModelVersion model, int expected) throws IOException {
-    double[] scores = scoring.score(model).clone();
+    return checked(scoring.score(model), expected);
+  }
+
+  private static double[] checked(double[] given, int expected) {
+    double[] scores = given.clone();
     if (scores.length == 0 || expected >= 0 && scores.length != expected) {
       String wanted = expected < 0 ? "at least one score" : expected + " scores, as for the first model";
       throw new IllegalArgumentException("scoring must give " + wanted + " but gave " + scores.length);

@@ -22,6 +22,7 @@ public final class TrialText {
     text.append(report.verdict()).append(report.certain() ? " (certain)" : " (open: more items could change it)").append('\n');
     text.append("patch     ").append(Names.quote(report.patch())).append('\n');
     text.append("new base  ").append(Names.quote(report.newBase())).append("\n\n");
+    text.append("=> ").append(advice(report)).append("\n\n");
     Stream.of(Stream.of(report.noPatch(), report.ported()), report.reference().stream(), report.retuned().stream(),
             report.retainNoPatch().stream(), report.retainPorted().stream())
         .flatMap(Function.identity())
@@ -34,6 +35,30 @@ public final class TrialText {
     report.retainFlips().ifPresent(flips -> text.append(flips("flips of what to retain", flips)));
     text.append(points("scale", report.scales())).append(points("path", report.path()));
     return text.toString().stripTrailing();
+  }
+
+  /** What to do next, in a few sentences. */
+  public static String advice(TrialReport report) {
+    StringBuilder advice = new StringBuilder(switch (report.verdict()) {
+      case PORT -> "Use the port: it ";
+      case PORT_AND_TUNE -> report.recovery().isPresent() ? "Tune the port before it is used: it " : "Score more items: the port ";
+      case DO_NOT_PORT -> "Tune the patch anew on this base: the port ";
+    });
+    if (report.recovery().isPresent()) {
+      advice.append("recovers ").append(ReportText.percent(report.recovery().getAsDouble())).append(" of what there is to recover.");
+    } else {
+      advice.append(switch (report.verdict()) {
+        case PORT -> "scores higher than the new base alone.";
+        case PORT_AND_TUNE -> "may or may not score higher than the new base alone.";
+        case DO_NOT_PORT -> "does not score higher than the new base alone.";
+      });
+    }
+    if (report.bestScale() != 1) {
+      advice.append(String.format(Locale.ROOT, " With the patch times %s it scores higher.", Double.toString(report.bestScale())));
+    }
+    report.retainFlips().filter(flips -> flips.negative() > 0).ifPresent(flips ->
+        advice.append(String.format(Locale.ROOT, " But it costs %d of the %d items to retain.", flips.negative(), flips.items())));
+    return advice.toString();
   }
 
   /** A number of three digits after the point. */

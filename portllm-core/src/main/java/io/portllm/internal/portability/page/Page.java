@@ -4,6 +4,7 @@ import com.google.common.hash.Hashing;
 import com.google.common.io.BaseEncoding;
 import io.portllm.portability.ChainReport;
 import io.portllm.portability.PortabilityReport;
+import io.portllm.portability.TrialLimits;
 import io.portllm.portability.TrialReport;
 import java.nio.charset.StandardCharsets;
 import java.util.Optional;
@@ -17,6 +18,7 @@ public final class Page {
       PortabilityReport report,
       Optional<ChainReport> chain,
       Optional<TrialReport> trial,
+      TrialLimits limits,
       Optional<String> oldFingerprint,
       Optional<String> newFingerprint) {
     Markup page = new Markup();
@@ -31,7 +33,7 @@ public final class Page {
     page.add("<header><p class=\"kind\">Portability report</p>\n<h1>{} <span>made on</span> {} <span>for</span> {}</h1></header>\n",
         Markup.name(report.patch()), report.oldBase().map(Markup::name).orElse(new Markup().add("an unknown base")),
         Markup.name(report.newBase()));
-    trial.ifPresent(found -> page.add("{}", VerdictSection.of(found)));
+    trial.ifPresent(found -> page.add("{}", VerdictSection.of(found, limits)));
     page.add("{}", VerdictSection.of(report));
     chain.ifPresent(found -> page.add("{}", ChainSection.of(found)));
     trial.ifPresent(found -> page.add("{}", TrialSection.of(found)));

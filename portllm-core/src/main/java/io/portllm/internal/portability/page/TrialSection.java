@@ -12,7 +12,7 @@ import java.util.stream.Stream;
 
 /** What a trial on the caller's data measured. */
 final class TrialSection {
-  private static final int LEFT = 180;
+  private static final int LEFT = 205;
   private static final int WIDTH = 560;
   private static final int ROW = 26;
 

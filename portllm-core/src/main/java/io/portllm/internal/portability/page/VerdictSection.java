@@ -7,8 +7,10 @@ import io.portllm.portability.Lineage;
 import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.TensorReport.Meeting;
 import io.portllm.portability.TensorReport.Update;
+import io.portllm.portability.TrialLimits;
 import io.portllm.portability.TrialReport;
 import io.portllm.portability.Verdict;
+import java.util.List;
 import java.util.OptionalDouble;
 
 /** What to do, the figures that decided, and why: what is read first. */
@@ -29,13 +31,17 @@ final class VerdictSection {
   }
 
   /** The verdict on data. */
-  static Markup of(TrialReport trial) {
+  static Markup of(TrialReport trial, TrialLimits limits) {
+    List<String> missed = trial.missed(limits);
+    // What misses its limits is not shown in the colours of what may be used.
+    Verdict shown = missed.isEmpty() || trial.verdict() == Verdict.DO_NOT_PORT ? trial.verdict() : Verdict.PORT_AND_TUNE;
     Markup section = new Markup();
-    section.add("<section class=\"verdict {}\">\n<p class=\"kind\">Measured on data</p>\n", style(trial.verdict()));
+    section.add("<section class=\"verdict {}\">\n<p class=\"kind\">Measured on data</p>\n", style(shown));
     section.add(
-        "<h2>{}{} <small>{}</small></h2>\n",
-        icon(trial.verdict()), words(trial.verdict()), trial.certain() ? "certain" : "open: more items could change it");
-    section.add("<div class=\"tiles\">");
+        "<h2>{}{} <small>{}{}</small></h2>\n",
+        icon(shown), words(trial.verdict()), trial.certain() ? "certain" : "open: more items could change it",
+        missed.isEmpty() ? "" : ", but misses its limits");
+    section.add("<p class=\"advice\">{}</p>\n<div class=\"tiles\">", trial.advice());
     trial.recovery().ifPresent(recovery -> section.add("{}", tile(
         "Recovery", Numbers.fixed(recovery, 3),
         trial.recoveryInterval().map(interval -> "95 % interval " + TrialSection.text(interval) + ". ").orElse("")
@@ -47,7 +53,29 @@ final class VerdictSection {
     section.add("{}", tile(
         "Right before, wrong now", trial.flips().negative() + " of " + Numbers.count(trial.flips().items()),
         trial.flips().positive() + " turned the other way.", new Markup()));
-    return section.add("</div>\n</section>\n");
+    trial.retainPorted().ifPresent(ported -> section.add("{}", tile(
+        "Items to retain", Numbers.fixed(trial.retainNoPatch().orElseThrow().score(), 3) + " → " + Numbers.fixed(ported.score(), 3),
+        "Their mean score without the patch and with it"
+            + trial.retainFlips()
+                .map(flips -> "; " + flips.negative() + " of " + Numbers.count(flips.items()) + " are wrong now")
+                .orElse("")
+            + ".",
+        new Markup())));
+    section.add("</div>\n");
+    if (!limits.equals(TrialLimits.none())) {
+      section.add("{}", limits(missed));
+    }
+    return section.add("<p class=\"note\">What the weights alone say comes next; where the two differ, this one counts.</p>\n</section>\n");
+  }
+
+  private static Markup limits(List<String> missed) {
+    Markup part = new Markup();
+    if (missed.isEmpty()) {
+      return part.add("<h3>Limits</h3>\n<p>All are kept.</p>\n");
+    }
+    part.add("<h3>Limits that are missed</h3>\n<ul class=\"reasons\">");
+    missed.forEach(limit -> part.add("<li>{}</li>\n", limit));
+    return part.add("</ul>\n");
   }
 
   /** The figures that the verdict rests on: which, depends on the rule that held. */
