@@ -20,6 +20,8 @@ class DocumentedCommandsTest {
   private static final Path REPOSITORY = Path.of("..");
   private static final Pattern COMMAND = Pattern.compile("^(?:\\s*\\$)?\\s*(?:java -jar \\S*portllm\\.jar|portllm) ([a-z]+ .*)$");
 
+  private static final Pattern WORD = Pattern.compile("(?:'[^']*'|\"[^\"]*\"|[^\\s'\"])+");
+
   private record Line(String page, String text) {}
 
   private static List<Line> lines() throws IOException {
@@ -27,7 +29,7 @@ class DocumentedCommandsTest {
     try (Stream<Path> docs = Files.walk(REPOSITORY.resolve("docs"))) {
       Stream<Path> pages = docs.filter(each -> each.toString().endsWith(".md"));
       for (Path page : Stream.concat(Stream.of(REPOSITORY.resolve("README.md")), pages).toList()) {
-        for (String line : Files.readAllLines(page)) {
+        for (String line : Files.readString(page).replaceAll("\\\\\\R\\s*", "").lines().toList()) {
           Matcher command = COMMAND.matcher(line);
           if (command.matches()) {
             lines.add(new Line(REPOSITORY.relativize(page).toString(), command.group(1)));
@@ -40,8 +42,8 @@ class DocumentedCommandsTest {
 
   /** As a shell takes it apart, without comments, redirections and what comes after; … stands for more of the same. */
   private static String[] words(String text) {
-    String command = text.replaceAll("\\s+(#|\\|\\||>).*", "").replace("'", "").replace("\"", "").replace("…", "");
-    return command.strip().split("\\s+");
+    String command = text.replaceAll("\\s+(#|\\|\\||>).*", "").replace("…", "");
+    return WORD.matcher(command).results().map(word -> word.group().replaceAll("['\"]", "")).toArray(String[]::new);
   }
 
   private static void parse(String text) {
@@ -67,7 +69,7 @@ class DocumentedCommandsTest {
 
   @Test
   void staleOptionsAreFound() {
-    parse("diff --fine-tuned ft --base b -o p --bits 4 # small");
+    parse("diff --fine-tuned ft --base b -o p --only 'a b' --bits 4 # small");
     assertThrows(CommandLine.UnmatchedArgumentException.class, () -> parse("diff --fine-tuned ft --base b -o p --nibbles 4"));
     assertThrows(CommandLine.MissingParameterException.class, () -> parse("port --fine-tuned ft --onto n -o out"));
   }

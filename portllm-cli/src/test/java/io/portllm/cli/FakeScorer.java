@@ -33,7 +33,7 @@ public final class FakeScorer {
       case "silent" -> { }
       case "fewer" -> items(written ? ITEMS - 1 : ITEMS, "1");
       case "sleeping" -> Thread.sleep(600_000);
-      case "flooding" -> items(200_000, "1");
+      case "flooding" -> items(20_000, "1.0000000");
       case "named", "renamed" -> {
         for (int i = 0; i < ITEMS; i++) {
           boolean other = mode.equals("renamed") && written && i == 4;
