@@ -104,8 +104,8 @@ public final class WriteOptions {
 
   /**
    * These options with a write of several weight files that can go on where it stopped. Each file that is finished is noted in a journal
-   * with its SHA-256; if the write is killed, cancelled or fails, what it finished stays in a hidden folder beside the target, until something
-   * is written to that target again. The next write with these options takes over the finished files whose bytes still have the digest that
+   * with its SHA-256; if the write is killed, cancelled or fails, what it finished stays in a hidden folder beside the target, until
+   * something is written to that target again. The next write with these options takes over the finished files whose bytes still have the digest that
    * was noted, provided that it is the same work on the same inputs by the same version; else it says why not in
    * {@link WriteReport#notTakenOver} and writes anew. Either way the output is the same, bit for bit.
    *

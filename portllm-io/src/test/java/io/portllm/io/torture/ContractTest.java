@@ -182,7 +182,8 @@ class ContractTest {
     System.getLogger(ContractTest.class.getName())
         .log(
             System.Logger.Level.INFO,
-            cases.size() + " cases, ms of processor time: refused " + slowest(cases, verdicts, false) + ", read " + slowest(cases, verdicts, true));
+            cases.size() + " cases, ms of processor time: refused " + slowest(cases, verdicts, false) + ", read "
+                + slowest(cases, verdicts, true));
     assertEquals(List.of(), wrong);
   }
 

@@ -23,8 +23,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * A process is killed before each call to the system that changes the disk, for each kind of output, over another and onto nothing. Needs the
- * library that counts calls; {@code tools/call_kill_test.sh} builds it.
+ * A process is killed before each call to the system that changes the disk, for each kind of output, over another and onto nothing. Needs
+ * the library that counts calls; {@code tools/call_kill_test.sh} builds it.
  */
 class CallKillTest {
   private static final String LIBRARY = System.getProperty("portllm.killAtCall", "");
@@ -53,7 +53,8 @@ class CallKillTest {
     String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
     ProcessBuilder builder =
         new ProcessBuilder(
-            java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp", System.getProperty("java.class.path"),
+            java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData",
+            "-cp", System.getProperty("java.class.path"),
             Child.class.getName(), inputs.toString(), Integer.toString(kind), folder.toString());
     builder.environment().put("LD_PRELOAD", LIBRARY);
     builder.environment().put("KILL_UNDER", folder.toString());

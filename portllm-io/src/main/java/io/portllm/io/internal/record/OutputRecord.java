@@ -54,8 +54,8 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
   private static final int MOST_BYTES = 16 << 20;
 
   /**
-   * Paths as model signing orders them: part by part, each by its code points, so that {@code a/b} comes before {@code a.b} although the dot is
-   * less than the slash.
+   * Paths as model signing orders them: part by part, each by its code points, so that {@code a/b} comes before {@code a.b} although the dot
+   * is less than the slash.
    */
   private static final Comparator<String> BY_PARTS =
       Comparator.comparing(

@@ -97,7 +97,8 @@ public final class SafetensorsModel implements StoredModel {
       reader.readInto(model);
       model.shards = ImmutableList.copyOf(model.shards);
       model.tensors = model.shards.stream().flatMap(shard -> shard.tensors().stream()).collect(ImmutableList.toImmutableList());
-      ConfigCheck.disagreement(model.config, model.tensors).ifPresent(text -> LOG.log(System.Logger.Level.WARNING, Paths.prefix(path) + text));
+      ConfigCheck.disagreement(model.config, model.tensors)
+          .ifPresent(text -> LOG.log(System.Logger.Level.WARNING, Paths.prefix(path) + text));
       return model;
     } catch (Throwable e) {
       try {

@@ -15,8 +15,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The list of digests that OpenSSF model signing signs, against one that {@code tools/openssf_statement.py} makes by the specification. The same
- * script compares outputs with the package's own code.
+ * The list of digests that OpenSSF model signing signs, against one that {@code tools/openssf_statement.py} makes by the specification. The
+ * same script compares outputs with the package's own code.
  */
 class StatementTest {
   @TempDir Path dir;
