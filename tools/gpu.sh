@@ -6,7 +6,7 @@
 #     check      the kernels and resident models against plain Java
 #     kernels    bytes a second of each kernel, beside a copy and torch
 #     swap       LoRA patches swapped on resident models of 1.1 and 6.7 billion weights, beside PEFT and torch
-#     port       whole ports of files by each merger
+#     port       whole ports of files by each merger, and by the command on each device
 #
 # torch, transformers and peft are asked for the comparisons only. Figures: docs/reference/performance.md.
 set -euo pipefail
@@ -17,19 +17,25 @@ pack() {
   dir=$(cd "$dir" && pwd)
   here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   cd "$here"
-  mvn -B -ntp -q -pl portllm-bench -am -DskipTests package
   mvn -B -ntp -q dependency:copy -Dartifact=org.junit.platform:junit-platform-console-standalone:6.1.3 -DoutputDirectory="$dir/lib"
-  mvn -B -ntp -q -pl portllm-bench -am -DskipTests package dependency:copy-dependencies -DincludeScope=runtime \
-    -DincludeGroupIds=com.google.guava,com.fasterxml.jackson.core -DoutputDirectory="$dir/lib"
-  for module in core io bench; do
+  mvn -B -ntp -q -pl portllm-bench,portllm-cli -am -DskipTests package dependency:copy-dependencies -DincludeScope=runtime \
+    -DincludeGroupIds=com.google.guava,com.fasterxml.jackson.core,info.picocli -DoutputDirectory="$dir/lib"
+  for module in core io bench cli; do
     cp "portllm-$module/target/portllm-$module-0.1.0-SNAPSHOT.jar" "$dir/lib/$module.jar"
   done
+  zip -q -d "$dir/lib/cli.jar" '*.safetensors'
   (cd portllm-core/target/test-classes && "$JAVA_HOME/bin/jar" cf "$dir/lib/core-tests.jar" io/portllm)
   rm -rf "$dir/jdk"
   "$JAVA_HOME/bin/jlink" --strip-debug --no-header-files --no-man-pages --compress zip-9 --output "$dir/jdk" \
     --add-modules java.base,java.logging,java.management,java.naming,java.sql,jdk.incubator.vector,jdk.unsupported
   tar cJf "$dir/jdk.tar.xz" -C "$dir" jdk
   rm -rf "$dir/jdk"
+  for family in llama gemma3-oov; do
+    if [ -d "../shared/golden/hf-gguf/$family" ]; then
+      mkdir -p "$dir/gguf/$family"
+      cp -rL "../shared/golden/hf-gguf/$family"/{new-base.gguf,hf/base,hf/fine-tuned} "$dir/gguf/$family"
+    fi
+  done
   cp tools/gpu.sh tools/gpu_peers.py "$dir"
 }
 
@@ -72,6 +78,28 @@ port() {
   $make --seed 1 --perturb 2:0.1 -o "$work/new-base"
   $make --seed 1 --perturb 3:0.05 -o "$work/tuned"
   java -Xmx4g io.portllm.bench.gpu.PortSpeed "$work/base" "$work/new-base" "$work/tuned" "$work/adapter" "$work"
+  byCommand "full weights" --fine-tuned "$work/tuned" --base "$work/base" --onto "$work/new-base"
+  byCommand LoRA --adapter "$work/adapter" --base "$work/base" --onto "$work/new-base"
+  # Small GGUF models, if the golden ones were there to be packed.
+  for model in "$dir"/gguf/*/; do
+    [ -e "$model" ] || continue
+    byCommand "GGUF-$(basename "$model")" --fine-tuned "$model/fine-tuned" --base "$model/base" --onto "$model/new-base.gguf"
+  done
+}
+
+# The command on either device, by the clock, and whether it writes the same file.
+byCommand() {
+  local what=$1 device started file
+  shift
+  for device in cpu cuda; do
+    file=$work/command-$device.${what%% *}
+    case $what in GGUF*) file=$file.gguf ;; *) file=$file.safetensors ;; esac
+    started=$(date +%s.%N)
+    java -Xmx4g io.portllm.cli.Main port "$@" --device $device --no-record -o "$file" | grep -v '%' || true
+    echo "command, $what, --device $device: $(date +%s.%N | awk -v from="$started" '{printf "%.2f s", $1 - from}')"
+  done
+  cmp "$work"/command-cpu."${what%% *}".* "$work"/command-cuda."${what%% *}".* && echo "command, $what: same files"
+  rm -f "$work"/command-cpu.* "$work"/command-cuda.*
 }
 
 command=$1

@@ -2,8 +2,8 @@
 # Compiles the GPU kernels to PTX, which is checked in: the build needs no CUDA. Run it after a change of merge.cu, with nvcc and ptxas of
 # CUDA 12 or 13 on the path; GpuKernelsTest fails where the PTX is not that of the source.
 #
-# PTX of version 7.0 for compute capability 7.5 serves every CUDA driver from 11.0 on. For weights of 8 bits there is PTX of version 8.1
-# for compute capability 8.9 beside it, with the instructions that newer GPUs have for them. nvcc writes the version of its own CUDA, which
+# PTX of version 7.0 for compute capability 7.5 serves every CUDA driver from 11.0 on. For the instructions that newer GPUs have there is
+# PTX beside it: of the same version for compute capability 8.0, and for weights of 8 bits of version 8.1 for 8.9. nvcc writes the version of its own CUDA, which
 # older drivers refuse; the kernels use nothing newer, which ptxas checks.
 set -eu
 cd "$(dirname "$0")/../portllm-core"
@@ -27,6 +27,9 @@ compile() {
 rm -f src/main/resources/io/portllm/internal/cuda/merge.*.ptx.gz
 for type in F32 F16 BF16 F8_E4M3 F8_E5M2; do
   compile $type 75 7.0
+done
+for type in F32 F16 BF16; do
+  compile $type 80 7.0
 done
 for type in F8_E4M3 F8_E5M2; do
   compile $type 89 8.1

@@ -1,6 +1,7 @@
 """What torch and PEFT need for what io.portllm.bench.gpu times, on the same GPU. Run by tools/gpu.sh.
 
-Kernels: new = weights + 0.7 (tuned - base) as it is written, in float32, and in float32 through torch.compile, over 512 MiB of weights.
+Kernels: new = weights + 0.7 (tuned - base) as it is written, in float32, and in float32 through torch.compile, over 512 MiB of weights;
+two and three such changes at once, and products of several ranks.
 Swaps: from one LoRA adapter of rank 16 on all projections of a bf16 Llama to another, by PEFT (unmerge, set, merge) and by hand: from
 a kept copy of the weights with addmm in bf16, and in float32 rounded once. Drift: weights that PEFT's swaps leave changed once all is
 unmerged.
@@ -64,12 +65,23 @@ def kernels():
         line(f"{name}, torch.compile", median_ms(lambda: compiled(w, t, b)), 4 * BYTES)
         added = torch.compile(lambda w, d: (w.float() + 0.7 * d.float()).to(w.dtype), dynamic=False)
         line(f"{name} + 0.7 {name}, torch.compile", median_ms(lambda: added(w, t)), 3 * BYTES)
+        two = torch.compile(lambda w, x, y: (w.float() + (0.7 * x.float() + 0.2 * y.float())).to(w.dtype), dynamic=False)
+        line(f"{name} + 2 of {name}, torch.compile", median_ms(lambda: two(w, t, b)), 4 * BYTES)
         if dtype == torch.bfloat16:
+            x, y = ((torch.randn(count // 8, device="cuda") * 0.5).to(dtype).repeat(8) for _ in range(2))
+            three = torch.compile(
+                lambda w, x, y, z: (w.float() + (0.7 * x.float() + 0.2 * y.float() - 0.3 * z.float())).to(w.dtype), dynamic=False)
+            line(f"{name} + 3 of {name}, torch.compile", median_ms(lambda: three(w, t, b, x)), 5 * BYTES)
+            pairs = torch.compile(
+                lambda w, t, b, x, y: (w.float() + (0.7 * (t.float() - b.float()) + 0.2 * (x.float() - y.float()))).to(w.dtype),
+                dynamic=False)
+            line(f"{name} + 2 of (t - b), torch.compile", median_ms(lambda: pairs(w, t, b, x, y)), 6 * BYTES)
+            del x, y
             d = torch.randn(count // 8, device="cuda").repeat(8)
             line(f"{name} + 0.7 float32, torch.compile", median_ms(lambda: added(w, d)), 2 * BYTES + 4 * count)
             del d
             w2 = w.view(-1, 4096)
-            for rank in (16, 64):
+            for rank in (4, 8, 16, 32, 64):
                 left = torch.randn(w2.shape[0], rank, device="cuda") * 0.1
                 right = torch.randn(rank, 4096, device="cuda") * 0.1
                 half = left.to(dtype), right.to(dtype)

@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableSortedMap;
 import com.google.common.hash.Hasher;
 import com.google.common.hash.Hashing;
 import com.google.common.io.BaseEncoding;
+import io.portllm.internal.jfr.Stage;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -56,11 +57,13 @@ public record Fingerprint(String digest, Map<String, String> tensors) {
   public static String digest(ModelVersion model, TensorInfo tensor) throws IOException {
     ByteBuffer block = ByteBuffer.allocate((int) Math.min(BLOCK_BYTES, Math.max(1, tensor.bytes())));
     TensorDigest digest = new TensorDigest(tensor);
+    Stage stage = Stage.hash(tensor.name(), tensor.bytes());
     for (long offset = 0; offset < tensor.bytes(); offset += BLOCK_BYTES) {
       block.clear().limit((int) Math.min(BLOCK_BYTES, tensor.bytes() - offset));
       model.read(tensor, offset, block);
       digest.add(block.flip());
     }
+    stage.done();
     return digest.finish();
   }
 

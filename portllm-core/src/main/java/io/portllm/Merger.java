@@ -40,8 +40,9 @@ public interface Merger {
   }
 
   /**
-   * The fastest implementation that this JVM can run: the Vector API's on JDK 25 and later with
-   * {@code --add-modules jdk.incubator.vector} and vectors of 256 bits or more, else {@link #scalar}. The bits are the same.
+   * The fastest implementation that this JVM can run: loops in plain Java of which its compiler makes vector instructions; and on JDK 25
+   * and later, with {@code --add-modules jdk.incubator.vector} and vectors of 256 bits or more, the Vector API's after the first billions
+   * of weights, when the time to compile that pays. The bits are the same as those of {@link #scalar}.
    */
   static Merger fastest() {
     return FastestMerger.INSTANCE;

@@ -36,7 +36,7 @@ class MergeOptionsTest {
     assertSame(merger, options.merger());
     assertSame(merger, options.allow(Allow.OTHER_DTYPES).merger());
     assertTrue(options.allows(Allow.OVERFLOW));
-    assertSame(Merger.scalar(), MergeOptions.defaults().merger());
+    assertSame(Merger.fastest(), MergeOptions.defaults().merger());
     assertThrows(NullPointerException.class, () -> MergeOptions.defaults().withMerger(null));
   }
 

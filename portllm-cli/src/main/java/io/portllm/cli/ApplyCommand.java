@@ -1,5 +1,6 @@
 package io.portllm.cli;
 
+import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.TokenReport;
@@ -42,34 +43,36 @@ final class ApplyCommand implements Callable<Integer> {
 
   @Mixin private PatchOptions patchOptions;
   @Mixin private GgufOptions ggufOptions;
+  @Mixin private DeviceOption device;
   @Mixin private ResumeOptions resumeOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
+    MergeOptions options = device.on(common.mergeOptions());
     if (!Adapter.is(patch)) {
       if (base != null) {
         throw new IllegalArgumentException("--base belongs to an adapter, but [" + patch + "] is a patch file");
       }
       try (PatchFile file = PatchFile.open(patch); ModelVersion newBase = Checkpoints.open(to)) {
-        return apply(file.patch(), newBase);
+        return apply(file.patch(), newBase, options);
       }
     }
     try (Adapter adapter = Adapter.open(patch); ModelVersion newBase = Checkpoints.open(to)) {
       if (base == null) {
-        return apply(adapter.patch(Optional.of(newBase), common.mergeOptions()), newBase);
+        return apply(adapter.patch(Optional.of(newBase), options), newBase, options);
       }
       try (ModelVersion baseModel = Checkpoints.open(base)) {
-        return apply(Patch.from(adapter.fineTuned(), baseModel, common.mergeOptions()), newBase);
+        return apply(Patch.from(adapter.fineTuned(), baseModel, options), newBase, options);
       }
     }
   }
 
-  private int apply(Patch opened, ModelVersion newBase) throws IOException {
+  private int apply(Patch opened, ModelVersion newBase, MergeOptions options) throws IOException {
     WriteReport report;
     Patch chosen = patchOptions.on(opened);
     Optional<TokenReport> tokens = common.tokens(chosen, newBase);
-    ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+    ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(options));
     ggufOptions.prove(newBase, common);
     try (ProgressLine progress = new ProgressLine("applying")) {
       report = Checkpoints.write(ported, output, resumeOptions.on(common.writeOptions(progress), spec, output));

@@ -1,5 +1,6 @@
 package io.portllm.cli;
 
+import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.TokenReport;
@@ -32,20 +33,22 @@ final class PortCommand implements Callable<Integer> {
 
   @Mixin private PatchOptions patchOptions;
   @Mixin private GgufOptions ggufOptions;
+  @Mixin private DeviceOption device;
   @Mixin private ResumeOptions resumeOptions;
   @Mixin private CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
+    MergeOptions options = device.on(common.mergeOptions());
     return fineTuned.with(
-        common.mergeOptions(),
+        options,
         patch -> {
           WriteReport report;
           Optional<TokenReport> tokens;
           try (ModelVersion newBase = Checkpoints.open(onto)) {
             Patch chosen = patchOptions.on(patch);
             tokens = common.tokens(chosen, newBase);
-            ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(common.mergeOptions()));
+            ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(options));
             ggufOptions.prove(newBase, common);
             try (ProgressLine progress = new ProgressLine("porting")) {
               report = Checkpoints.write(ported, output, resumeOptions.on(common.writeOptions(progress), spec, output));

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.portllm.cuda.Cuda;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -19,6 +20,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
@@ -396,6 +398,26 @@ class CommandTest {
     assertArrayEquals(weights("frozen"), weights("saved"));
     assertArrayEquals(weights("anew"), weights("anew-saved"));
     assertFalse(Arrays.equals(weights("frozen"), weights("anew")));
+  }
+
+  @Test
+  void aGpuThatThereIsNotIsRefusedInOneLineBeforeAnythingIsWritten() throws IOException {
+    String problem = Cuda.problem().orElse(null);
+    if (problem == null) {
+      Assumptions.abort("there is a GPU");
+    }
+    Path out = folder.resolve("out");
+    List<Object> port = List.of("port", "--adapter", model("climbs-lora"), "--base", model("v1"), "--onto", model("v2"), "-o", out);
+
+    Result refused = run(with(port, "--device", "cuda"));
+
+    assertEquals(1, refused.exitCode());
+    assertOneLine(refused.err());
+    assertTrue(refused.err().contains("--device cuda") && refused.err().contains(problem), refused.err());
+    assertEquals(1, run("apply", model("climbs-lora"), "--to", model("v2"), "-o", out, "--device", "cuda").exitCode());
+    assertEquals(2, run(with(port, "--device", "tpu")).exitCode());
+    assertFalse(Files.exists(out));
+    assertEquals(0, run(with(port, "--device", "cpu")).exitCode());
   }
 
   @Test

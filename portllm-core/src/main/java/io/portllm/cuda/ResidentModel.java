@@ -8,6 +8,7 @@ import io.portllm.Rounding;
 import io.portllm.internal.cuda.Devices;
 import io.portllm.internal.cuda.LoadedModel;
 import java.io.IOException;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 
@@ -45,6 +46,21 @@ public interface ResidentModel extends AutoCloseable {
    */
   static ResidentModel load(ModelVersion model, Originals originals) throws IOException {
     return LoadedModel.load(Devices.get(), model, originals);
+  }
+
+  /**
+   * Works on a model that lies in GPU memory already, in place: an engine's weights, or arrays of a framework, in the primary context of the
+   * GPU that {@link Cuda} finds. Nothing is copied. The memory stays its owner's: it must hold the model's bits now, outlive the result, and
+   * be used by nothing else while a method runs. {@link #close} frees none of it, and leaves a patch on that is on.
+   *
+   * @param model what lies there. With {@link Originals#READ_AGAIN} its bits are read to take a patch off, so that it must not itself read
+   *     the memory that patches change
+   * @param addresses where each tensor lies, in the order of its elements without gaps, from a multiple of 16 bytes on
+   * @throws IllegalArgumentException if a tensor has no address, or one that is not such a multiple
+   * @throws IllegalStateException if no GPU can be used, as {@link Cuda#problem} says
+   */
+  static ResidentModel over(ModelVersion model, Map<String, Long> addresses, Originals originals) {
+    return LoadedModel.over(Devices.get(), model, addresses, originals);
   }
 
   /** The model that was loaded. */
@@ -96,10 +112,10 @@ public interface ResidentModel extends AutoCloseable {
   /** The address of a tensor in GPU memory, which stays the same until this model is closed; empty if there is no such tensor. */
   OptionalLong address(String tensor);
 
-  /** Bytes of GPU memory that the model takes, with the originals that are kept and without prepared patches. */
+  /** Bytes of GPU memory that were allocated for the model, with the originals that are kept and without prepared patches. */
   long deviceBytes();
 
-  /** Frees the model's memory. */
+  /** Frees the memory that was allocated for the model. */
   @Override
   void close();
 }

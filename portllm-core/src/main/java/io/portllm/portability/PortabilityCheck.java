@@ -87,8 +87,9 @@ public final class PortabilityCheck {
   }
 
   /**
-   * Judges a patch. Reads both bases and the patch once, block by block: memory is a few blocks for each thread, and for each matrix that
-   * is worked on and changed up to 112 rows of float64. A patch that does not fit is no error here but a verdict.
+   * Judges a patch. Reads both bases and the patch once, block by block: memory is a few blocks for each thread, of 16,384 elements or four
+   * rows, and for each matrix that is worked on and changed up to 112 rows of float64. Of a new base that is stored in another form than it
+   * is compared in, a sample is stored anew ({@link PortabilityReport#storage}). A patch that does not fit is no error here but a verdict.
    *
    * @param patch whose models must be open
    * @throws java.util.concurrent.CancellationException if it was cancelled, or the calling thread was interrupted

@@ -25,6 +25,7 @@ import java.util.OptionalDouble;
  * @param patched the tensors that the patch changes, taken together
  * @param total all tensors, taken together
  * @param tensors every tensor of the new base that patches can change, in its order
+ * @param storage what storing does, if the new base is stored in another form than it is compared in and the patch fits
  */
 public record PortabilityReport(
     String patch,
@@ -40,7 +41,8 @@ public record PortabilityReport(
     List<Finding> findings,
     TensorReport patched,
     TensorReport total,
-    List<TensorReport> tensors) {
+    List<TensorReport> tensors,
+    Optional<Storage> storage) {
   /** What was known of the old base. */
   public enum Evidence {
     /** Its weights. */

@@ -23,6 +23,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -39,6 +40,30 @@ abstract class ResidentModelContract {
 
   /** Loads a model. */
   abstract ResidentModel load(ModelVersion model, Originals originals) throws IOException;
+
+  /** Works on a model in device memory of someone else's. */
+  abstract ResidentModel over(ModelVersion model, Map<String, Long> addresses, Originals originals);
+
+  @Test
+  void patchesArePutOnMemoryOfOthersInPlace() throws IOException {
+    MemoryModel base = model(1);
+    Patch patch = Patch.from(model(50), model(60)).scaledBy(0.4);
+    try (ResidentModel owner = load(base, Originals.READ_AGAIN)) {
+      Map<String, Long> addresses = new HashMap<>();
+      base.tensors().forEach(tensor -> addresses.put(tensor.name(), owner.address(tensor.name()).orElseThrow()));
+      try (ResidentModel guest = over(base, addresses, Originals.KEPT)) {
+        guest.apply(patch, OPTIONS);
+        for (TensorInfo tensor : base.tensors()) {
+          byte[] expected = MemoryModel.bytes(patch.applyTo(base), tensor.name());
+          assertArrayEquals(expected, MemoryModel.bytes(owner.current(), tensor.name()), tensor.name());
+        }
+        guest.undo();
+      }
+      for (TensorInfo tensor : base.tensors()) {
+        assertArrayEquals(MemoryModel.bytes(base, tensor.name()), MemoryModel.bytes(owner.current(), tensor.name()), tensor.name());
+      }
+    }
+  }
 
   private static MemoryModel model(long seed) {
     MemoryModel.Builder model = MemoryModel.named("model " + seed);

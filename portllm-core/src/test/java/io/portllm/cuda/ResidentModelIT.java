@@ -2,6 +2,7 @@ package io.portllm.cuda;
 
 import io.portllm.ModelVersion;
 import java.io.IOException;
+import java.util.Map;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 
@@ -15,5 +16,10 @@ class ResidentModelIT extends ResidentModelContract {
   @Override
   ResidentModel load(ModelVersion model, Originals originals) throws IOException {
     return ResidentModel.load(model, originals);
+  }
+
+  @Override
+  ResidentModel over(ModelVersion model, Map<String, Long> addresses, Originals originals) {
+    return ResidentModel.over(model, addresses, originals);
   }
 }

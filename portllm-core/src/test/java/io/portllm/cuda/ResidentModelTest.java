@@ -9,11 +9,16 @@ import io.portllm.MergeOptions;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.Shape;
+import io.portllm.TensorInfo;
+import io.portllm.internal.cuda.DeviceStream;
 import io.portllm.internal.cuda.LoadedModel;
 import io.portllm.testing.FakeDevice;
 import io.portllm.testing.MemoryModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -25,6 +30,11 @@ class ResidentModelTest extends ResidentModelContract {
   @Override
   ResidentModel load(ModelVersion model, Originals originals) throws IOException {
     return LoadedModel.load(device, model, originals);
+  }
+
+  @Override
+  ResidentModel over(ModelVersion model, Map<String, Long> addresses, Originals originals) {
+    return LoadedModel.over(device, model, addresses, originals);
   }
 
   @AfterEach
@@ -83,6 +93,67 @@ class ResidentModelTest extends ResidentModelContract {
       assertTrue(small.used() >= used);
     }
     assertEquals(0, small.used());
+  }
+
+  @Test
+  void aModelThatLiesInDeviceMemoryAlreadyIsChangedInPlaceAndStaysThere() throws IOException {
+    MemoryModel base = model(1);
+    Patch merged = Patch.from(model(2), model(3));
+    Patch exact = Patch.exact(model(4), base);
+    for (Originals originals : Originals.values()) {
+      Map<String, Long> addresses = new HashMap<>();
+      for (TensorInfo tensor : base.tensors()) {
+        addresses.put(tensor.name(), device.allocate(tensor.bytes()));
+        write(addresses.get(tensor.name()), MemoryModel.bytes(base, tensor.name()));
+      }
+      long used = device.used();
+      try (ResidentModel model = LoadedModel.over(device, base, addresses, originals)) {
+        assertEquals(0, model.deviceBytes());
+        assertEquals(addresses.get("b"), model.address("b").getAsLong());
+        for (Patch patch : List.of(merged, exact, merged.scaledBy(-0.5))) {
+          model.apply(patch, MergeOptions.defaults());
+          assertInMemory(patch.applyTo(base), addresses);
+        }
+        model.undo();
+        assertInMemory(base, addresses);
+        model.apply(merged, MergeOptions.defaults());
+      }
+      assertInMemory(merged.applyTo(base), addresses);
+      assertEquals(used, device.used());
+      addresses.values().forEach(device::free);
+    }
+  }
+
+  @Test
+  void addressesThatKernelsCannotUseAreRefused() {
+    MemoryModel base = model(1);
+    IllegalArgumentException missing = assertThrows(
+        IllegalArgumentException.class, () -> LoadedModel.over(device, base, Map.of("a", 1L << 20), Originals.KEPT));
+    assertTrue(missing.getMessage().contains("'b'") && missing.getMessage().contains("not given"), missing.getMessage());
+    IllegalArgumentException odd = assertThrows(
+        IllegalArgumentException.class, () -> LoadedModel.over(device, base, Map.of("a", 1L << 20, "b", 0x2008L), Originals.KEPT));
+    assertTrue(odd.getMessage().contains("0x2008"), odd.getMessage());
+    assertThrows(
+        IllegalArgumentException.class, () -> LoadedModel.over(device, base, Map.of("a", 0L, "b", 1L << 20), Originals.KEPT));
+  }
+
+  private void write(long address, byte[] bytes) {
+    ByteBuffer host = device.allocateHost(bytes.length);
+    try (DeviceStream stream = device.newStream()) {
+      stream.upload(host.put(bytes).flip(), address);
+    }
+    device.freeHost(host);
+  }
+
+  private void assertInMemory(ModelVersion expected, Map<String, Long> addresses) throws IOException {
+    for (TensorInfo tensor : expected.tensors()) {
+      ByteBuffer host = device.allocateHost((int) tensor.bytes());
+      try (DeviceStream stream = device.newStream()) {
+        stream.download(addresses.get(tensor.name()), host);
+      }
+      assertEquals(ByteBuffer.wrap(MemoryModel.bytes(expected, tensor.name())), host);
+      device.freeHost(host);
+    }
   }
 
   private static MemoryModel model(long seed) {

@@ -335,7 +335,7 @@ class PortabilityPageTest {
         "p", Optional.empty(), "n", PortabilityReport.Evidence.NONE, Verdict.PORT_AND_TUNE, Confidence.LOW, OptionalDouble.empty(),
         List.of("nothing is known"), "Give the old base.",
         new Lineage(Lineage.Kind.UNKNOWN, 0, 0, OptionalDouble.empty(), OptionalDouble.empty(), Optional.empty(), 0), List.of(), bare, bare,
-        List.of(bare));
+        List.of(bare), Optional.empty());
 
     Document page = parse(PortabilityPage.of(report).html());
 

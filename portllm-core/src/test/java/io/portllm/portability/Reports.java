@@ -66,7 +66,7 @@ final class Reports {
             Lineage.Kind.RELATED, tensors.size(), 0, OptionalDouble.of(0.99876), OptionalDouble.of(0.98123),
             Optional.of(tensors.get(0).name()), 0),
         findings, tensor("changed by the patch", OptionalInt.empty(), "changed by the patch", true, random),
-        tensor("all tensors", OptionalInt.empty(), "all tensors", true, random), tensors);
+        tensor("all tensors", OptionalInt.empty(), "all tensors", true, random), tensors, Optional.empty());
   }
 
   /** A trial with everything that a trial can have. */

@@ -202,6 +202,31 @@ public final class FakeDevice implements Device {
     }
 
     @Override
+    public void mergeRuns(DType type, long source, long target, List<Run> runs, long count, long counts) {
+      boolean areDifferences = runs.get(0).base() != 0;
+      if (runs.size() < 2 || runs.size() > 3 || runs.stream().anyMatch(run -> (run.base() != 0) != areDifferences)) {
+        throw new IllegalStateException("CUDA_ERROR_NOT_FOUND");
+      }
+      long bytes = count * type.bytes();
+      launch(type, source, target, count, counts, () -> runs.stream()
+          .<Operand>map(run -> areDifferences
+              ? new Difference(0, (int) count, run.factor(), type, at(run.tuned(), bytes), type, at(run.base(), bytes))
+              : new Values(0, (int) count, run.factor(), type, at(run.tuned(), bytes)))
+          .toList());
+    }
+
+    @Override
+    public void mergeSum(DType type, long source, long target, long count, long area, long operands, int operandCount, long counts) {
+      launch(type, source, target, count, counts, () -> {
+        List<Operand> all = new ArrayList<>();
+        for (int i = 0; i < operandCount; i++) {
+          all.add(operand(area, at(operands + 64L * i, 64)));
+        }
+        return all;
+      });
+    }
+
+    @Override
     public void mergeProduct(DType type, long source, long target, Product product, long count, float factor, long counts) {
       int rows = (int) ((product.column() + count + product.columns() - 1) / product.columns());
       launch(type, source, target, count, counts, () ->

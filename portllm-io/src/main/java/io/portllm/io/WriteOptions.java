@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.Executor;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -14,7 +15,15 @@ import java.util.function.BooleanSupplier;
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
       new WriteOptions(
-          false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty(), List.of());
+          false,
+          false,
+          Runtime.getRuntime().availableProcessors(),
+          ProgressListener.NONE,
+          () -> false,
+          true,
+          Optional.empty(),
+          Optional.empty(),
+          List.of());
 
   private final boolean overwrite;
   private final boolean record;
@@ -22,6 +31,7 @@ public final class WriteOptions {
   private final ProgressListener progress;
   private final BooleanSupplier cancelled;
   private final boolean sketches;
+  private final Optional<Executor> executor;
   private final Optional<String> work;
   private final List<Path> workInputs;
 
@@ -32,6 +42,7 @@ public final class WriteOptions {
       ProgressListener progress,
       BooleanSupplier cancelled,
       boolean sketches,
+      Optional<Executor> executor,
       Optional<String> work,
       List<Path> workInputs) {
     this.overwrite = overwrite;
@@ -40,6 +51,7 @@ public final class WriteOptions {
     this.progress = progress;
     this.cancelled = cancelled;
     this.sketches = sketches;
+    this.executor = executor;
     this.work = work;
     this.workInputs = workInputs;
   }
@@ -51,7 +63,7 @@ public final class WriteOptions {
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, record, threads, progress, cancelled, sketches, work, workInputs);
+    return new WriteOptions(true, record, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -60,16 +72,17 @@ public final class WriteOptions {
    * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
    */
   public WriteOptions recording() {
-    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, work, workInputs);
+    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /** These options without a record. */
   public WriteOptions withoutRecord() {
-    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, work, workInputs);
+    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
-   * These options with another number of working threads. The bytes written do not depend on it.
+   * These options with another number of working threads, which bounds memory too: each holds 1 MiB of the output and 0.5 MiB of each
+   * operand off the heap, two for a difference, and half a megabyte on it. The bytes written do not depend on it.
    *
    * @param count at least 1
    */
@@ -77,13 +90,25 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, work, workInputs);
+    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, executor, work, workInputs);
+  }
+
+  /**
+   * These options with the caller's threads in place of threads made for each write. As many pieces of work are handed to {@code
+   * executor} as there are {@link #withThreads threads}; each goes on until nothing is left to do. The write waits, and so must not use
+   * up the last thread of the executor itself. Its threads must not be interrupted while they work: that closes the files, and the write
+   * fails.
+   *
+   * @param other not shut down here; if it refuses work, the write fails with its {@link java.util.concurrent.RejectedExecutionException}
+   */
+  public WriteOptions withExecutor(Executor other) {
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, sketches, Optional.of(other), work, workInputs);
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
     Objects.requireNonNull(listener, "listener");
-    return new WriteOptions(overwrite, record, threads, listener, cancelled, sketches, work, workInputs);
+    return new WriteOptions(overwrite, record, threads, listener, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -91,7 +116,8 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches, work, workInputs);
+    Objects.requireNonNull(question, "question");
+    return new WriteOptions(overwrite, record, threads, progress, question, sketches, executor, work, workInputs);
   }
 
   /**
@@ -99,14 +125,14 @@ public final class WriteOptions {
    * the patch will work on a new base can then be told only with the old one at hand. Concerns patch files alone.
    */
   public WriteOptions withoutSketches() {
-    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, work, workInputs);
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, executor, work, workInputs);
   }
 
   /**
    * These options with a write of several weight files that can go on where it stopped. Each file that is finished is noted in a journal
    * with its SHA-256; if the write is killed, cancelled or fails, what it finished stays in a hidden folder beside the target, until
-   * something is written to that target again. The next write with these options takes over the finished files whose bytes still have the digest that
-   * was noted, provided that it is the same work on the same inputs by the same version; else it says why not in
+   * something is written to that target again. The next write with these options takes over the finished files whose bytes still have the
+   * digest that was noted, provided that it is the same work on the same inputs by the same version; else it says why not in
    * {@link WriteReport#notTakenOver} and writes anew. Either way the output is the same, bit for bit.
    *
    * <p>An input counts as the same if name, size, times of change, identity and its first and last MiB are: not every byte is read again.
@@ -120,7 +146,7 @@ public final class WriteOptions {
    */
   public WriteOptions resuming(String what, Path... inputs) {
     return new WriteOptions(
-        overwrite, record, threads, progress, cancelled, sketches, Optional.of(what), ImmutableList.copyOf(inputs));
+        overwrite, record, threads, progress, cancelled, sketches, executor, Optional.of(what), ImmutableList.copyOf(inputs));
   }
 
   /** Whether an existing output is replaced. */
@@ -136,6 +162,11 @@ public final class WriteOptions {
   /** The number of working threads. */
   public int threads() {
     return threads;
+  }
+
+  /** Whose threads work, if they are not made for each write. */
+  public Optional<Executor> executor() {
+    return executor;
   }
 
   /** Who is told of progress. */

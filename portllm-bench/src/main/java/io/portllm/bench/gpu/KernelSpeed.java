@@ -9,10 +9,12 @@ import io.portllm.Merger.Operand;
 import io.portllm.Merger.Values;
 import io.portllm.internal.cuda.Device;
 import io.portllm.internal.cuda.DeviceStream;
+import io.portllm.internal.cuda.DeviceStream.Run;
 import io.portllm.internal.cuda.Devices;
 import io.portllm.internal.kernel.Floats;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -69,7 +71,8 @@ public final class KernelSpeed {
       for (DType stored : TYPES) {
         values(type, stored, count);
       }
-      for (int rank : new int[] {8, 16, 64}) {
+      stacks(type, count);
+      for (int rank : new int[] {4, 8, 16, 32, 64}) {
         product(type, count, rank, false);
         product(type, count, rank, true);
       }
@@ -92,6 +95,32 @@ public final class KernelSpeed {
     double millis = time(() -> stream.mergeValues(type, source, target, stored, changes, count, 0.7f, counts));
     Operand operand = new Values(0, CHECKED, 0.7, stored, read(stored, changes));
     print(type + " + 0.7 " + stored, millis, 2 * BYTES + count * stored.bytes(), check(type, operand));
+  }
+
+  /** Several changes in one pass: two and three of values, and two of differences. */
+  private void stacks(DType type, long count) {
+    List<Run> values = new ArrayList<>();
+    List<Operand> operands = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      long at = changes + i * BYTES;
+      float factor = 0.7f - 0.5f * i;
+      fill(type, at, BYTES, 30 + i);
+      values.add(new Run(at, 0, factor));
+      operands.add(new Values(0, CHECKED, factor, type, read(type, at)));
+      if (i > 0) {
+        List<Run> runs = List.copyOf(values);
+        double millis = time(() -> stream.mergeRuns(type, source, target, runs, count, counts));
+        print(type + " + " + (i + 1) + " of its own type", millis, (3 + i) * BYTES, check(type, operands));
+      }
+    }
+    fill(type, others, BYTES, 33);
+    long last = changes + 2 * BYTES;
+    List<Run> differences = List.of(new Run(changes, others, 0.7f), new Run(changes + BYTES, last, 0.2f));
+    double millis = time(() -> stream.mergeRuns(type, source, target, differences, count, counts));
+    List<Operand> both = List.of(
+        new Difference(0, CHECKED, 0.7f, type, read(type, changes), type, read(type, others)),
+        new Difference(0, CHECKED, 0.2f, type, read(type, changes + BYTES), type, read(type, last)));
+    print(type + " + 2 of (ft - base)", millis, 6 * BYTES, check(type, both));
   }
 
   private void product(DType type, long count, int rank, boolean isExact) {
@@ -157,8 +186,12 @@ public final class KernelSpeed {
   }
 
   private String check(DType type, Operand operand) {
+    return check(type, List.of(operand));
+  }
+
+  private String check(DType type, List<Operand> operands) {
     ByteBuffer expected = read(type, source);
-    Merger.scalar().merge(new Chunk(type, expected, CHECKED), List.of(operand));
+    Merger.scalar().merge(new Chunk(type, expected, CHECKED), operands);
     int at = expected.mismatch(read(type, target));
     return at < 0 ? "same bits" : "DIFFERS at element " + at / type.bytes();
   }

@@ -2,6 +2,7 @@ package io.portllm.internal.cuda;
 
 import io.portllm.DType;
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /**
  * A queue of copies and kernels, done in their order while the host goes on. Used by one thread at a time.
@@ -35,6 +36,19 @@ public interface DeviceStream extends AutoCloseable {
 
   /** Adds {@code factor · (tuned − base)}, both of the weights' own type. */
   void mergeDifference(DType type, long source, long target, long tuned, long base, long count, float factor, long counts);
+
+  /**
+   * Adds two or three changes in one pass, each {@code factor · values} or each {@code factor · (tuned − base)}, of the weights' own type.
+   */
+  void mergeRuns(DType type, long source, long target, List<Run> runs, long count, long counts);
+
+  /**
+   * Adds any operands that all cover the run.
+   *
+   * @param area what the addresses in {@code operands} are counted from
+   * @param operands records of 64 bytes, as merge.cu lays them out
+   */
+  void mergeSum(DType type, long source, long target, long count, long area, long operands, int operandCount, long counts);
 
   /** Adds {@code factor · left · right}, as {@link io.portllm.Merger.LowRank} defines it. */
   void mergeProduct(DType type, long source, long target, Product product, long count, float factor, long counts);
@@ -75,6 +89,14 @@ public interface DeviceStream extends AutoCloseable {
   /** Waits until all is done, and ends the stream. */
   @Override
   void close();
+
+  /**
+   * A change for each element of a run: that of {@code tuned} from {@code base}, or the values themselves where there is no base.
+   *
+   * @param tuned where the values are
+   * @param base where those are that are subtracted from them, or 0
+   */
+  record Run(long tuned, long base, float factor) {}
 
   /**
    * Two factors on the device, float32 and row-major.

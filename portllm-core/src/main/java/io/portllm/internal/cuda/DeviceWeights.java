@@ -19,6 +19,8 @@ import java.util.Set;
 final class DeviceWeights implements AutoCloseable {
   /** Bytes that one thread copies at a time. */
   private static final int COPY_BYTES = 16 << 20;
+  /** What the kernels need of the addresses of weights. */
+  private static final int ALIGNMENT = 16;
   /** Threads that read and copy at once; copies and kernels of one overlap the reading of others. */
   private static final int THREADS = Math.min(8, Runtime.getRuntime().availableProcessors());
 
@@ -67,6 +69,19 @@ final class DeviceWeights implements AutoCloseable {
   /** Bytes that are copied at a time: whole elements or blocks. */
   private static int copyStep(TensorInfo tensor) {
     return COPY_BYTES / tensor.dtype().blockBytes() * tensor.dtype().blockBytes();
+  }
+
+  /** Takes the model as it lies in memory of someone else's. */
+  void adopt(Map<String, Long> addresses) {
+    for (TensorInfo tensor : source.tensors()) {
+      Long at = addresses.get(tensor.name());
+      if (at == null || at == 0 && tensor.bytes() > 0 || at % ALIGNMENT != 0) {
+        throw new IllegalArgumentException(
+            "tensor " + Names.quote(tensor.name()) + ": the address must be a multiple of " + ALIGNMENT + " but was "
+                + (at == null ? "not given" : "0x" + Long.toHexString(at)));
+      }
+      slots.put(tensor.name(), new Slot(tensor, at));
+    }
   }
 
   /** Copies of a tensor from the source. */

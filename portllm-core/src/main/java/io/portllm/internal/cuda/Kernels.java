@@ -27,6 +27,16 @@ public final class Kernels {
     };
   }
 
+  /** Whether there are kernels of their own for this rank, which keep one factor in registers. */
+  public static boolean isFewRanks(int rank) {
+    return rank == 4 || rank == 8 || rank == 16 || rank == 32;
+  }
+
+  /** The rank to which factors are filled up with zeros, which changes no sum: one of few ranks where that is less work. */
+  static int filledRank(int rank) {
+    return rank <= 4 ? 4 : rank <= 8 ? 8 : rank <= 16 ? 16 : rank > 24 && rank <= 32 ? 32 : rank;
+  }
+
   /**
    * Whether the product of any value of one array with any of the other is a float32: they have 12 significant bits at most, as all values
    * of BF16 and F16 do, and are neither tiny nor huge.

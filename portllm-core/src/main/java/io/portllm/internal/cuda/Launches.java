@@ -35,7 +35,13 @@ final class Launches {
         return new ProductLaunch(type, elements, product);
       }
     }
-    return new TilesLaunch(type, elements, operands);
+    return coverTheSame(type, operands) ? new SumLaunch(type, elements, operands) : new TilesLaunch(type, elements, operands);
+  }
+
+  private static boolean coverTheSame(DType type, List<Operand> operands) {
+    Operand first = operands.get(0);
+    return first.start() * (long) type.bytes() % 16 == 0
+        && operands.stream().allMatch(operand -> operand.start() == first.start() && operand.elements() == first.elements());
   }
 
   /** The part of {@code operands} that lies within a part of their run, counted from the start of that part. */
@@ -147,9 +153,8 @@ final class Launches {
   }
 
   private record ProductLaunch(DType type, int elements, LowRank operand) implements Launch {
-    /** Factors of few ranks are filled up with zeros, for kernels that keep one of them in registers. No sum changes by it. */
     private int ranks() {
-      return operand.rank() <= 8 ? 8 : operand.rank() <= 16 ? 16 : operand.rank();
+      return Kernels.filledRank(operand.rank());
     }
 
     private int rows() {

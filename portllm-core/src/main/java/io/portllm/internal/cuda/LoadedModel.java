@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 
@@ -49,6 +50,19 @@ public final class LoadedModel implements ResidentModel {
     LoadedModel model = new LoadedModel(device, source, originals);
     try {
       model.weights.load();
+      model.counts = device.allocate(Math.max(1, (long) COUNTS * source.tensors().size()));
+    } catch (Throwable e) {
+      model.close();
+      throw e;
+    }
+    return model;
+  }
+
+  /** Works on a model that lies at {@code addresses} of {@code device}. */
+  public static LoadedModel over(Device device, ModelVersion source, Map<String, Long> addresses, Originals originals) {
+    LoadedModel model = new LoadedModel(device, source, originals);
+    try {
+      model.weights.adopt(addresses);
       model.counts = device.allocate(Math.max(1, (long) COUNTS * source.tensors().size()));
     } catch (Throwable e) {
       model.close();

@@ -28,7 +28,14 @@ final class BlockMerger implements Merger {
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    return chunk.dtype() == DType.F64 ? new Doubles(chunk, operands).merge() : new Singles(kernels.get(), chunk, operands).merge();
+    return chunk.dtype() == DType.F64
+        ? new Doubles(chunk, operands).merge()
+        : new Singles(kernels.get(), chunk, operands).merge(0, chunk.elements());
+  }
+
+  /** Writes the sum of changes to {@code count} elements, in float32, to {@code target} from {@code at} on. Zeros are positive. */
+  void evaluate(List<Operand> operands, int count, float[] target, int at) {
+    new Singles(kernels.get(), new Chunk(DType.F32, null, count), operands).evaluate(target, at);
   }
 
   @Override
@@ -46,7 +53,7 @@ final class BlockMerger implements Merger {
   }
 
   /** Float32 arithmetic, for every type but F64. */
-  private static final class Singles {
+  static final class Singles {
     private final BlockKernel kernel;
     private final Chunk chunk;
     private final List<Operand> operands;
@@ -59,13 +66,14 @@ final class BlockMerger implements Merger {
       this.operands = operands;
     }
 
-    Rounding merge() {
+    /** Merges elements {@code from} to {@code to}, exclusive. */
+    Rounding merge(int from, int to) {
       long touched = 0;
       long vanished = 0;
       long overflowed = 0;
       long nonFinite = 0;
-      for (int block = 0; block < chunk.elements(); block += BLOCK) {
-        int length = Math.min(BLOCK, chunk.elements() - block);
+      for (int block = from; block < to; block += BLOCK) {
+        int length = Math.min(BLOCK, to - block);
         if (evaluate(block, length)) {
           Rounding rounding = kernel.round(chunk.dtype(), chunk.bytes(), block, change, length);
           touched += rounding.touched();
@@ -75,6 +83,17 @@ final class BlockMerger implements Merger {
         }
       }
       return new Rounding(touched, vanished, overflowed, nonFinite);
+    }
+
+    void evaluate(float[] target, int at) {
+      for (int block = 0; block < chunk.elements(); block += BLOCK) {
+        int length = Math.min(BLOCK, chunk.elements() - block);
+        evaluate(block, length);
+        for (int i = 0; i < length; i++) {
+          change[i] += 0f;
+        }
+        System.arraycopy(change, 0, target, at + block, length);
+      }
     }
 
     /** Sums the changes of a block; false if no operand lies in it. */

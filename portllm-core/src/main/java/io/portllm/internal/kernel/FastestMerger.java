@@ -7,8 +7,11 @@ import io.portllm.Merger;
  * {@code META-INF/versions}.
  */
 public final class FastestMerger {
+  /** What {@link #INSTANCE} comes to use after some billion weights. */
+  public static final Merger STEADY = StagedMerger.INSTANCE;
+
   /** The merger. */
-  public static final Merger INSTANCE = ScalarMerger.INSTANCE;
+  public static final Merger INSTANCE = STEADY;
 
   private FastestMerger() {}
 }

@@ -2,6 +2,7 @@ package io.portllm.internal.kernel;
 
 import io.portllm.DType;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /**
  * Conversions between stored elements and float32, element by element and in runs.
@@ -32,17 +33,28 @@ public final class Floats {
           bits[i] = source.get(start + i) & 0xff;
         }
       }
-      case 16 -> {
-        for (int i = 0; i < count; i++) {
-          bits[i] = source.getShort(2 * (start + i)) & 0xffff;
-        }
-      }
-      case 32 -> {
-        for (int i = 0; i < count; i++) {
-          bits[i] = source.getInt(4 * (start + i));
-        }
-      }
+      case 16 -> readHalves(source, start, bits, count);
+      case 32 -> from(source, 4 * start).asIntBuffer().get(0, bits, 0, count);
       default -> throw new IllegalArgumentException("no float32 arithmetic on " + type);
+    }
+  }
+
+  /** The bytes from {@code at} on; none where nothing is left. */
+  private static ByteBuffer from(ByteBuffer bytes, int at) {
+    return bytes.duplicate().position(Math.min(at, bytes.limit())).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  /** Copies words of two elements to the end of the array, and takes them apart from its start on: an element overtakes no word. */
+  private static void readHalves(ByteBuffer source, int start, int[] bits, int count) {
+    int words = count / 2;
+    from(source, 2 * start).asIntBuffer().get(0, bits, words, words);
+    for (int i = 0; i < words; i++) {
+      int word = bits[words + i];
+      bits[2 * i] = word & 0xffff;
+      bits[2 * i + 1] = word >>> 16;
+    }
+    if (count % 2 == 1) {
+      bits[count - 1] = source.getShort(2 * (start + count - 1)) & 0xffff;
     }
   }
 
@@ -138,6 +150,8 @@ public final class Floats {
       for (int i = 0; i < count; i++) {
         values[i] = (float) source.getDouble(8 * (start + i));
       }
+    } else if (type == DType.F32) {
+      from(source, 4 * start).asFloatBuffer().get(0, values, 0, count);
     } else {
       readBits(type, source, start, scratch, count);
       widen(type, scratch, values, count);
@@ -150,6 +164,8 @@ public final class Floats {
       for (int i = 0; i < count; i++) {
         target.putDouble(8 * (start + i), values[i]);
       }
+    } else if (type == DType.F32) {
+      from(target, 4 * start).asFloatBuffer().put(0, values, 0, count);
     } else {
       narrow(type, values, scratch, count);
       writeBits(type, scratch, target, start, count);

@@ -9,6 +9,8 @@ final class ScalarKernel implements BlockKernel {
   private final int[] oldBits = new int[BLOCK];
   private final int[] newBits = new int[BLOCK];
   private final float[] weights = new float[BLOCK];
+  private final float[] sums = new float[BLOCK];
+  private final float[][] rows = new float[4][BLOCK];
 
   @Override
   public void read(DType type, ByteBuffer source, int start, float[] values, int count) {
@@ -29,38 +31,50 @@ final class ScalarKernel implements BlockKernel {
 
   @Override
   public void add(float[] sum, int at, float[] values, int count) {
+    if (at == 0) {
+      addOne(sum, 1, values, count);
+      return;
+    }
     for (int i = 0; i < count; i++) {
       sum[at + i] += values[i];
     }
   }
 
+  /** Copies what it works on to index 0 of blocks: loops that use one index alone are the ones that all JDKs make vectors of. */
   @Override
   public void addProducts(float[] values, int at, int count, float[] left, int leftAt, int rank, float[] right, int columns, int column) {
-    int k = 0;
-    // Four steps at a time save loads and stores; each element still adds its products from the first k to the last.
-    for (; k + 4 <= rank; k += 4) {
-      addFour(values, at, count, left, leftAt + k, right, k * columns + column, columns);
-    }
-    for (; k < rank; k++) {
-      float factor = left[leftAt + k];
-      int from = k * columns + column;
-      for (int i = 0; i < count; i++) {
-        values[at + i] += factor * right[from + i];
+    for (int block = 0; block < count; block += BLOCK) {
+      int length = Math.min(BLOCK, count - block);
+      System.arraycopy(values, at + block, sums, 0, length);
+      int k = 0;
+      // Four steps at a time save loads and stores; each element still adds its products from the first k to the last.
+      for (; k + 4 <= rank; k += 4) {
+        for (int i = 0; i < 4; i++) {
+          System.arraycopy(right, (k + i) * columns + column + block, rows[i], 0, length);
+        }
+        addFour(sums, left, leftAt + k, rows[0], rows[1], rows[2], rows[3], length);
       }
+      for (; k < rank; k++) {
+        System.arraycopy(right, k * columns + column + block, rows[0], 0, length);
+        addOne(sums, left[leftAt + k], rows[0], length);
+      }
+      System.arraycopy(sums, 0, values, at + block, length);
     }
   }
 
-  private static void addFour(float[] values, int at, int count, float[] left, int leftAt, float[] right, int from, int columns) {
-    float l0 = left[leftAt];
-    float l1 = left[leftAt + 1];
-    float l2 = left[leftAt + 2];
-    float l3 = left[leftAt + 3];
-    int from1 = from + columns;
-    int from2 = from1 + columns;
-    int from3 = from2 + columns;
+  private static void addFour(float[] sums, float[] left, int at, float[] row0, float[] row1, float[] row2, float[] row3, int count) {
+    float factor0 = left[at];
+    float factor1 = left[at + 1];
+    float factor2 = left[at + 2];
+    float factor3 = left[at + 3];
     for (int i = 0; i < count; i++) {
-      values[at + i] =
-          (((values[at + i] + l0 * right[from + i]) + l1 * right[from1 + i]) + l2 * right[from2 + i]) + l3 * right[from3 + i];
+      sums[i] = (((sums[i] + factor0 * row0[i]) + factor1 * row1[i]) + factor2 * row2[i]) + factor3 * row3[i];
+    }
+  }
+
+  private static void addOne(float[] sums, float factor, float[] row, int count) {
+    for (int i = 0; i < count; i++) {
+      sums[i] += factor * row[i];
     }
   }
 

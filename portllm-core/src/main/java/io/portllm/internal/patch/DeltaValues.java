@@ -5,10 +5,10 @@ import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.Merger;
 import io.portllm.Mismatch;
-import io.portllm.Rounding;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.kernel.Changes;
 import io.portllm.internal.kernel.Floats;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -24,8 +24,6 @@ public final class DeltaValues {
 
   /** Elements whose values stay in the first-level cache. */
   private static final int BLOCK = 1024;
-
-  private static final byte[] ZEROS = new byte[4 * RUN];
 
   private final String tensor;
   private final Delta delta;
@@ -93,16 +91,28 @@ public final class DeltaValues {
     return nonFinite;
   }
 
+  /** Reads changes as {@link #read} does, whatever they are. */
+  public void readAny(long first, int count, float[] target) throws IOException {
+    for (int done = 0; done < count; done += RUN) {
+      evaluate(first + done, Math.min(RUN, count - done), target, done);
+    }
+  }
+
   /** Reads one run; returns how many changes are infinite or NaN. */
   private long run(long first, int count, float[] target, int at) throws IOException {
     int covered = (int) Math.max(0, Math.min(count, delta.shape().elements() - first));
     if (delta instanceof Delta.Difference difference && covered == count) {
       return subtract(difference, first, count, target, at);
     }
-    return merge(first, count, target, at);
+    evaluate(first, count, target, at);
+    long infinite = 0;
+    for (int i = at; i < at + count; i++) {
+      infinite += Float.isFinite(target[i]) ? 0 : 1;
+    }
+    return infinite;
   }
 
-  /** What {@link #merge} gives, without a detour through stored zeros: most changes are differences. */
+  /** What {@link #evaluate} gives, without buffers in between: most changes are differences. */
   private long subtract(Delta.Difference difference, long first, int count, float[] target, int at) throws IOException {
     TensorInfo tuned = difference.tuned().info();
     TensorInfo base = difference.base().info();
@@ -130,16 +140,9 @@ public final class DeltaValues {
     }
   }
 
-  /** Any change, merged with zeros. */
-  private long merge(long first, int count, float[] target, int at) throws IOException {
-    ByteBuffer bytes = shared.buffers.lend(4 * count);
+  private void evaluate(long first, int count, float[] target, int at) throws IOException {
     try (Operands operands = new Operands(shared.factors, shared.buffers)) {
-      bytes.put(0, ZEROS, 0, 4 * count);
-      Rounding rounding = Merger.fastest().merge(new Merger.Chunk(DType.F32, bytes, count), operands.read(delta, null, first, count));
-      bytes.asFloatBuffer().get(0, target, at, count);
-      return rounding.nonFinite();
-    } finally {
-      shared.buffers.takeBack(bytes);
+      Changes.evaluate(operands.read(delta, null, first, count), count, target, at);
     }
   }
 

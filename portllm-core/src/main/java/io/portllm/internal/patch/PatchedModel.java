@@ -20,6 +20,7 @@ import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.Vocabulary;
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.jfr.Stage;
 import io.portllm.internal.kernel.Conversion;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
@@ -132,6 +133,11 @@ public final class PatchedModel implements DerivedModel {
   /** What is done to the tensor of this name, fitted to the new base: its tying and its tokens. */
   public Optional<Delta> change(String tensor) {
     return Optional.ofNullable(changes.get(tensor));
+  }
+
+  /** Whether rows of the tensor of this name get changes that were made to other rows. */
+  public boolean movesRows(String tensor) {
+    return rows.containsKey(tensor);
   }
 
   @Override
@@ -343,7 +349,9 @@ public final class PatchedModel implements DerivedModel {
       if (read.isEmpty()) {
         return Rounding.NONE;
       }
+      Stage stage = Stage.merge(tensor.name(), run.remaining());
       Rounding rounding = options.merger().merge(new Merger.Chunk(tensor.dtype(), run, count), read);
+      stage.done();
       return checked(tensor, first, count, rounding);
     }
   }

@@ -4,7 +4,6 @@ import io.portllm.Delta;
 import io.portllm.ModelVersion;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
-import io.portllm.internal.patch.DeltaValues;
 import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.portability.TensorSketch;
 import java.io.IOException;
@@ -13,8 +12,6 @@ import java.util.Optional;
 
 /** Sketches a base for a patch file. */
 public final class BaseSketcher {
-  private static final int BLOCK = 1 << 15;
-
   private BaseSketcher() {}
 
   /** The settings of a base that a patch file keeps. */
@@ -35,39 +32,44 @@ public final class BaseSketcher {
   public static TensorSketch sketch(Tensor weights, Optional<Delta> delta) throws IOException {
     TensorInfo info = weights.info();
     boolean matrix = Sketches.isMatrix(info.shape());
-    int columns = matrix ? (int) info.shape().columns() : 1;
-    Optional<Delta> change = delta
-        .filter(changed -> matrix && RowEvaluator.isEvaluable(changed) && changed.shape().columns() == info.shape().columns());
-    Optional<ChangeSketch> changeSketch = change.map(changed -> new ChangeSketch(columns));
-    Optional<DeltaValues> changes = change.map(changed -> new DeltaValues(info.name(), changed, new DeltaValues.Shared()));
+    Blocks blocks = Blocks.of(info.shape());
+    int columns = blocks.columns();
+    Optional<Delta> changed = delta
+        .filter(change -> matrix && RowEvaluator.isEvaluable(change) && change.shape().columns() == info.shape().columns());
+    Optional<ChangeSketch> changeSketch = changed.isPresent()
+        ? Optional.of(ChangeSketch.of(changed.get(), info.shape().rows(), columns))
+        : Optional.empty();
+    Elements values = blocks.elements();
+    Elements change = blocks.elements();
+    Optional<ChangeBlock> changes = changed
+        .filter(known -> changeSketch.get().needsValues())
+        .map(known -> new ChangeBlock(info.name(), known, change, blocks));
     WeightSketch sketch = matrix ? WeightSketch.ofMatrix(columns, changeSketch) : WeightSketch.ofVector();
-    int step = matrix ? Math.max(1, BLOCK / columns) * columns : BLOCK;
-    Elements reader = new Elements(step);
-    double[] values = new double[step];
-    double[] changed = new double[changes.isPresent() ? step : 0];
-    float[] floats = new float[changed.length];
-    for (long first = 0; first < info.elements(); first += step) {
-      int count = (int) Math.min(step, info.elements() - first);
-      reader.read(weights, first, count, values);
+    Sums sums = new Sums();
+    RunSums runs = new RunSums(sums);
+    for (long first = 0; first < info.elements(); first += blocks.step()) {
+      int count = (int) Math.min(blocks.step(), info.elements() - first);
+      long nonFinite = values.read(weights, first, count);
       if (changes.isPresent()) {
-        changes.get().readCounting(first, count, floats);
-        for (int i = 0; i < count; i++) {
-          changed[i] = floats[i];
-        }
-        Elements.clean(changed, count);
-      }
-      if (!matrix) {
-        sketch.addRun(first, values, count);
-        continue;
+        changes.get().read(first, count, nonFinite == 0 ? weights : null, values);
       }
       for (int at = 0; at < count; at += columns) {
-        long row = first / columns + at / columns;
+        runs.addNew(values.rows()[at / columns], 0, Math.min(columns, count - at));
+      }
+      if (!matrix) {
+        sketch.addRun(first, values.rows()[0], count);
+        continue;
+      }
+      int rows = count / columns;
+      for (int from = 0; from < rows; from += ColumnSums.ROWS) {
+        int to = Math.min(rows, from + ColumnSums.ROWS);
+        long number = first / columns + from;
         if (changeSketch.isPresent()) {
-          changeSketch.get().add(row, changed, at);
+          changeSketch.get().add(number, change.rows(), from, to);
         }
-        sketch.addRow(row, values, at);
+        sketch.addRows(number, values.rows(), from, to);
       }
     }
-    return sketch.finish();
+    return sketch.finish(Math.sqrt(sums.newSquares));
   }
 }

@@ -1,6 +1,7 @@
 package io.portllm.internal.portability;
 
 import io.portllm.Allow;
+import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.Fingerprint;
 import io.portllm.IncompatibleModelException;
@@ -13,6 +14,7 @@ import io.portllm.ProgressListener;
 import io.portllm.Tensor;
 import io.portllm.TensorInfo;
 import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.patch.StoredModel;
 import io.portllm.internal.run.Parallel;
 import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
@@ -22,6 +24,7 @@ import io.portllm.portability.Finding.Severity;
 import io.portllm.portability.Lineage;
 import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.PortabilityReport.Evidence;
+import io.portllm.portability.Storage;
 import io.portllm.portability.TensorReport;
 import io.portllm.portability.TensorSketch;
 import java.io.IOException;
@@ -38,6 +41,9 @@ import java.util.stream.Collectors;
 public final class Checker {
   /** Below this drift by sketches a tensor may be the same to the bit, which its digest then tells. */
   private static final double ALMOST_SAME = 1e-5;
+
+  /** Below this part of a change that storing keeps, or with an error larger than the change, most of what is stored is not the patch. */
+  private static final double LEAST_KEPT = 0.5;
 
   private final Optional<ModelVersion> givenOldBase;
   private final MergeOptions options;
@@ -85,7 +91,8 @@ public final class Checker {
       });
     }
     Parallel.run(threads, cancelled, tasks);
-    return report(patch, newBase, record, oldBase, tensors, measured, findings);
+    Optional<Storage> storage = view == newBase || patched.isEmpty() ? Optional.empty() : storage(patch, newBase, findings);
+    return report(patch, newBase, record, oldBase, tensors, measured, findings, storage);
   }
 
   private static long bytes(List<TensorInfo> tensors, Optional<ModelVersion> oldBase) {
@@ -172,7 +179,8 @@ public final class Checker {
       Optional<ModelVersion> oldBase,
       List<TensorInfo> tensors,
       Map<String, Measured> measured,
-      List<Finding> findings) {
+      List<Finding> findings,
+      Optional<Storage> storage) {
     Sums all = new Sums();
     Sums changed = new Sums();
     List<TensorReport> reports = new ArrayList<>();
@@ -189,7 +197,7 @@ public final class Checker {
         findings.add(new Finding(Severity.BLOCKING, found.refusal()));
       }
     }
-    addRounding(changed, newBase, findings);
+    addRounding(changed, storage, findings);
     findings.sort(Comparator.comparing(Finding::severity).reversed());
     TensorReport patchedTotal = Facts.ofGroup("changed by the patch", changed);
     TensorReport total = Facts.ofGroup("all tensors", all);
@@ -211,10 +219,24 @@ public final class Checker {
         findings,
         patchedTotal,
         total,
-        reports);
+        reports,
+        storage);
   }
 
-  private static void addRounding(Sums changed, ModelVersion newBase, List<Finding> findings) {
+  /** What storing does in the new base's own form; a refusal is a finding. */
+  private Optional<Storage> storage(Patch patch, ModelVersion newBase, List<Finding> findings) throws IOException {
+    try {
+      ModelVersion stored = newBase.patched(patch, options.allow(Allow.OVERFLOW));
+      return stored instanceof StoredModel model ? Optional.of(StorageSampler.sample(model, threads, cancelled)) : Optional.empty();
+    } catch (IncompatibleModelException e) {
+      for (Mismatch mismatch : e.mismatches()) {
+        findings.add(new Finding(Severity.BLOCKING, mismatch.toString()));
+      }
+      return Optional.empty();
+    }
+  }
+
+  private static void addRounding(Sums changed, Optional<Storage> storage, List<Finding> findings) {
     if (changed.nonFinite > 0) {
       findings.add(new Finding(Severity.WARNING, changed.nonFinite + " weights of the tensors that the patch changes are infinite or NaN"));
     }
@@ -225,9 +247,8 @@ public final class Checker {
               changed.rounding.overflowed() + " weights would leave the range of the new base's type (allowed by "
                   + Allow.OVERFLOW.optionName() + ")"));
     }
-    if (newBase.decoded() != newBase) {
-      findings.add(
-          new Finding(Severity.NOTE, "the new base is stored in another form than it is compared in; what storing loses is not counted"));
+    if (storage.isPresent()) {
+      addStorage(storage.get(), findings);
     } else if (4 * changed.rounding.vanished() > changed.rounding.touched() && changed.rounding.touched() > 0) {
       findings.add(
           new Finding(
@@ -235,6 +256,32 @@ public final class Checker {
               "rounding to the new base's type leaves "
                   + ReportText.percent((double) changed.rounding.vanished() / changed.rounding.touched())
                   + " of the changed weights as they were: the patch is small next to the type's steps"));
+    }
+  }
+
+  private static void addStorage(Storage storage, List<Finding> findings) {
+    String types = storage.types().stream().map(DType::name).collect(Collectors.joining(", "));
+    boolean quantised = storage.quantised().blocks() > 0;
+    if (quantised && (storage.quantised().error() > 1 || storage.quantised().kept() < LEAST_KEPT)) {
+      findings.add(
+          new Finding(
+              Severity.WARNING,
+              "quantising to " + types + " keeps " + ReportText.percent(storage.quantised().kept()) + " of the change and adds an error of "
+                  + ReportText.number(storage.quantised().error()) + " times its size: the patch is lost among the type's steps"));
+    } else if (!quantised && 4 * storage.rounding().vanished() > storage.rounding().touched() && storage.rounding().touched() > 0) {
+      findings.add(
+          new Finding(
+              Severity.WARNING,
+              "rounding to " + types + " leaves "
+                  + ReportText.percent((double) storage.rounding().vanished() / storage.rounding().touched())
+                  + " of the changed weights as they were: the patch is small next to the type's steps"));
+    }
+    if (storage.rounding().overflowed() > 0) {
+      findings.add(
+          new Finding(
+              Severity.BLOCKING,
+              storage.rounding().overflowed() + " of " + storage.sampled() + " sampled weights would leave the range of " + types
+                  + " (allowed by " + Allow.OVERFLOW.optionName() + ")"));
     }
   }
 }

@@ -14,6 +14,8 @@ final class Hashes {
   static final long ELEMENTS = 5;
   /** Columns of P·Δ get a sign before they are summed to its signature. */
   static final long SIGNATURE = 6;
+  /** Runs of a tensor that are stored anew for a sample; not part of the format. */
+  static final long SAMPLES = 7;
 
   private Hashes() {}
 
@@ -33,15 +35,6 @@ final class Hashes {
   /** A sign from random bits: the highest. */
   static double sign(long bits) {
     return bits < 0 ? -1 : 1;
-  }
-
-  /** The buckets of numbers 0 to {@code count}. */
-  static int[] buckets(long role, int count, int buckets) {
-    int[] all = new int[count];
-    for (int i = 0; i < count; i++) {
-      all[i] = bucket(bits(role, i), buckets);
-    }
-    return all;
   }
 
   /** The signs of numbers 0 to {@code count}. */

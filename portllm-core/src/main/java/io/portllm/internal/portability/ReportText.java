@@ -1,14 +1,17 @@
 package io.portllm.internal.portability;
 
+import io.portllm.DType;
 import io.portllm.Rounding;
 import io.portllm.internal.text.Names;
 import io.portllm.portability.Finding;
 import io.portllm.portability.PortabilityReport;
+import io.portllm.portability.Storage;
 import io.portllm.portability.TensorReport;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalDouble;
+import java.util.stream.Collectors;
 
 /** A report as plain text. */
 public final class ReportText {
@@ -56,7 +59,7 @@ public final class ReportText {
         with(", least of a matrix %.4f", report.lineage().leastCosine()));
     totals(report.patched(), "patched");
     totals(report.total(), "all");
-    report.patched().change().ifPresent(change -> rounding(change.rounding()));
+    report.storage().ifPresentOrElse(this::storage, () -> report.patched().change().ifPresent(change -> rounding(change.rounding())));
     if (!report.findings().isEmpty()) {
       line("");
       for (Finding finding : report.findings()) {
@@ -91,6 +94,23 @@ public final class ReportText {
       line(
           "rounding  %d of %d changed weights stay as they were (%s)",
           rounding.vanished(), rounding.touched(), percent((double) rounding.vanished() / rounding.touched()));
+    }
+  }
+
+  private void storage(Storage storage) {
+    line(
+        "storage   %s, by a sample of %d of %d weights in %d tensors: %s of the changed weights stay as they were",
+        storage.types().stream().map(DType::name).collect(Collectors.joining(", ")),
+        storage.sampled(),
+        storage.weights(),
+        storage.tensors(),
+        percent(storage.rounding().touched() == 0 ? 0 : (double) storage.rounding().vanished() / storage.rounding().touched()));
+    if (storage.quantised().blocks() > 0) {
+      line(
+          "          %s of the blocks keep their bytes, %s of the change is kept, quantising adds an error of %s times the change",
+          percent((double) storage.quantised().unchanged() / storage.quantised().blocks()),
+          percent(storage.quantised().kept()),
+          number(storage.quantised().error()));
     }
   }
 

@@ -1,12 +1,12 @@
 package io.portllm.internal.portability;
 
 import com.google.common.primitives.ImmutableDoubleArray;
+import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.Rounding;
 import io.portllm.Shape;
 import io.portllm.Tensor;
-import io.portllm.internal.patch.DeltaValues;
 import io.portllm.internal.patch.PatchedModel;
 import io.portllm.internal.patch.RowEvaluator;
 import io.portllm.portability.TensorSketch;
@@ -17,16 +17,10 @@ import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 
 /**
- * Measures one tensor in one pass over its weights, those of the old base if they are at hand, and its change. Holds blocks of
- * {@value #BLOCK} elements or one row, and of a matrix that is changed three sketches of up to 32 rows.
+ * Measures one tensor in one pass over its weights, those of the old base if they are at hand, and its change. Holds blocks of rows, about
+ * {@value Blocks#ELEMENTS} elements or four rows, and of a matrix that is changed three sketches of up to 32 rows.
  */
 final class TensorMeasure {
-  /** Elements read at a time, unless a row is longer. */
-  private static final int BLOCK = 1 << 15;
-
-  /** Rows with a lesser cosine count as displaced. */
-  private static final double DISPLACED = 0.3;
-
   private final Tensor newWeights;
   private final Optional<Tensor> oldWeights;
   private final Optional<TensorSketch> recorded;
@@ -34,13 +28,14 @@ final class TensorMeasure {
   private final Optional<PatchedModel> patched;
   private final BooleanSupplier cancelled;
   private final boolean matrix;
-  private final int columns;
+  private final Blocks blocks;
   private final long compared;
   private final Sums sums = new Sums();
+  private final RunSums runs = new RunSums(sums);
 
-  private double[] fresh;
-  private double[] old;
-  private double[] change;
+  private Elements fresh;
+  private Elements old;
+  private Elements change;
   private Optional<ChangeSketch> changeSketch = Optional.empty();
   private WeightSketch newSketch;
   private WeightSketch oldSketch;
@@ -72,7 +67,7 @@ final class TensorMeasure {
     this.cancelled = cancelled;
     Shape shape = newWeights.info().shape();
     this.matrix = Sketches.isMatrix(shape);
-    this.columns = matrix ? (int) shape.columns() : 1;
+    this.blocks = Blocks.of(shape);
     this.compared = oldWeights
         .map(tensor -> Math.min(tensor.info().elements(), shape.elements()))
         .orElse(recorded.isPresent() ? shape.elements() : 0);
@@ -86,39 +81,40 @@ final class TensorMeasure {
   /** The sums; all of the new base is read. */
   Sums measure() throws IOException {
     long elements = newWeights.info().elements();
-    int step = matrix ? Math.max(1, BLOCK / columns) * columns : (int) Math.min(BLOCK, Math.max(1, elements));
-    fresh = new double[step];
-    old = new double[oldWeights.isPresent() ? step : 0];
-    change = new double[delta.isPresent() ? step : 0];
-    Elements reader = new Elements(step);
-    ChangeReader changes = delta.isPresent() ? new ChangeReader(step) : null;
+    fresh = blocks.elements();
+    old = oldWeights.isPresent() ? blocks.elements() : null;
+    change = delta.isPresent() ? blocks.elements() : null;
+    ChangeReader changes = delta.isPresent() ? new ChangeReader() : null;
     boolean sketched = oldWeights.isPresent() || recorded.isPresent();
-    changeSketch = matrix && delta.isPresent() && sketched ? Optional.of(new ChangeSketch(columns)) : Optional.empty();
-    newSketch = sketch(changeSketch);
-    oldSketch = sketch(changeSketch);
-    changeAsWeights = delta.isPresent() && recorded.isPresent() ? Optional.of(sketch(Optional.empty())) : Optional.empty();
+    changeSketch = matrix && delta.isPresent() && sketched
+        ? Optional.of(ChangeSketch.of(delta.get(), newWeights.info().shape().rows(), blocks.columns()))
+        : Optional.empty();
+    newSketch = sketched ? sketch(changeSketch) : null;
+    oldSketch = oldWeights.isPresent() ? sketch(changeSketch) : null;
+    boolean ofValues = changeSketch.map(ChangeSketch::needsValues).orElse(true);
+    changeAsWeights = delta.isPresent() && recorded.isPresent() && ofValues ? Optional.of(sketch(Optional.empty())) : Optional.empty();
     sums.elements = elements;
     sums.hasUpdate = compared > 0;
     sums.estimated = recorded.isPresent();
     sums.hasChange = delta.isPresent();
-    for (long first = 0; first < elements; first += step) {
+    for (long first = 0; first < elements; first += blocks.step()) {
       if (cancelled.getAsBoolean()) {
         throw new CancellationException("cancelled");
       }
-      int count = (int) Math.min(step, elements - first);
-      sums.nonFinite += reader.read(newWeights, first, count, fresh);
+      int count = (int) Math.min(blocks.step(), elements - first);
+      long nonFinite = fresh.read(newWeights, first, count);
       int common = (int) Math.max(0, Math.min(count, compared - first));
-      if (oldWeights.isPresent() && common > 0) {
-        sums.nonFinite += reader.read(oldWeights.get(), first, common, old);
-      }
+      long oldNonFinite = oldWeights.isPresent() && common > 0 ? old.read(oldWeights.get(), first, common) : 0;
+      sums.nonFinite += nonFinite + oldNonFinite;
       if (changes != null) {
-        changes.read(first, count);
+        changes.read(first, count, nonFinite == 0, common == count && oldNonFinite == 0);
       }
       addBlock(count, common);
       if (sketched) {
         addToSketches(first, common);
       }
     }
+    runs.finish();
     if (sums.hasUpdate) {
       finish();
     }
@@ -126,123 +122,65 @@ final class TensorMeasure {
   }
 
   private WeightSketch sketch(Optional<ChangeSketch> products) {
-    return matrix ? WeightSketch.ofMatrix(columns, products) : WeightSketch.ofVector();
+    return matrix ? WeightSketch.ofMatrix(blocks.columns(), products) : WeightSketch.ofVector();
   }
 
   private void addBlock(int count, int common) {
-    double newSquares = 0;
-    double comparedSquares = 0;
-    for (int i = 0; i < count; i++) {
-      double square = fresh[i] * fresh[i];
-      newSquares += square;
-      comparedSquares += i < common ? square : 0;
-    }
-    sums.newSquares += newSquares;
-    sums.comparedSquares += comparedSquares;
-    if (delta.isPresent()) {
-      double squares = 0;
-      for (int i = 0; i < count; i++) {
-        squares += change[i] * change[i];
+    int columns = blocks.columns();
+    for (int at = 0; at < count; at += columns) {
+      int row = at / columns;
+      int length = Math.min(columns, count - at);
+      double[] changes = delta.isPresent() ? change.rows()[row] : null;
+      int both = oldWeights.isPresent() ? Math.max(0, Math.min(length, common - at)) : 0;
+      if (both > 0) {
+        boolean displaced = runs.addCompared(fresh.rows()[row], old.rows()[row], changes, both);
+        if (matrix) {
+          sums.displacedRows += displaced ? 1 : 0;
+          sums.rows++;
+          sums.hasRows = true;
+        }
       }
-      sums.changeSquares += squares;
-    }
-    if (oldWeights.isPresent()) {
-      addUpdate(common);
-      if (delta.isPresent()) {
-        addMeeting(common);
-      }
-      if (matrix) {
-        countDisplaced(common / columns);
+      if (both < length) {
+        runs.addNew(fresh.rows()[row], both, length);
+        if (changes != null) {
+          runs.addChange(changes, both, length);
+        }
       }
     }
   }
 
-  private void addUpdate(int common) {
-    double oldSquares = 0;
-    double products = 0;
-    double updateSquares = 0;
-    for (int i = 0; i < common; i++) {
-      double update = fresh[i] - old[i];
-      oldSquares += old[i] * old[i];
-      products += old[i] * fresh[i];
-      updateSquares += update * update;
-    }
-    sums.oldSquares += oldSquares;
-    sums.oldNew += products;
-    sums.updateSquares += updateSquares;
-  }
-
-  /** Without branches on signs, which are as good as random. */
-  private void addMeeting(int common) {
-    double products = 0;
-    double magnitude = 0;
-    double conflictMagnitude = 0;
-    double changeSquares = 0;
-    int both = 0;
-    int conflicts = 0;
-    for (int i = 0; i < common; i++) {
-      double product = change[i] * (fresh[i] - old[i]);
-      double size = Math.abs(change[i]);
-      changeSquares += size * size;
-      products += product;
-      int moved = product != 0 ? 1 : 0;
-      int against = (int) (Double.doubleToRawLongBits(product) >>> 63) & moved;
-      both += moved;
-      conflicts += against;
-      magnitude += moved * size;
-      conflictMagnitude += against * size;
-    }
-    sums.changeUpdate += products;
-    sums.movedByBoth += both;
-    sums.conflicts += conflicts;
-    sums.magnitude += magnitude;
-    sums.conflictMagnitude += conflictMagnitude;
-    sums.metChangeSquares += changeSquares;
-  }
-
-  private void countDisplaced(int rows) {
-    for (int row = 0; row < rows; row++) {
-      double oldSquares = 0;
-      double newSquares = 0;
-      double products = 0;
-      for (int i = row * columns; i < (row + 1) * columns; i++) {
-        oldSquares += old[i] * old[i];
-        newSquares += fresh[i] * fresh[i];
-        products += old[i] * fresh[i];
-      }
-      sums.displacedRows += products < DISPLACED * Math.sqrt(oldSquares) * Math.sqrt(newSquares) ? 1 : 0;
-    }
-    sums.rows += rows;
-    sums.hasRows = true;
-  }
-
-  private void addToSketches(long first, int common) {
+  private void addToSketches(long first, int common) throws IOException {
     if (!matrix) {
-      newSketch.addRun(first, fresh, common);
+      newSketch.addRun(first, fresh.rows()[0], common);
       if (oldWeights.isPresent()) {
-        oldSketch.addRun(first, old, common);
+        oldSketch.addRun(first, old.rows()[0], common);
       }
-      changeAsWeights.ifPresent(sketch -> sketch.addRun(first, change, common));
+      changeAsWeights.ifPresent(sketch -> sketch.addRun(first, change.rows()[0], common));
       return;
     }
-    for (int at = 0; at < common; at += columns) {
-      long row = first / columns + at / columns;
+    int rows = common / blocks.columns();
+    for (int from = 0; from < rows; from += ColumnSums.ROWS) {
+      int to = Math.min(rows, from + ColumnSums.ROWS);
+      long number = first / blocks.columns() + from;
       if (changeSketch.isPresent()) {
-        changeSketch.get().add(row, change, at);
+        changeSketch.get().add(number, change.rows(), from, to);
       }
-      newSketch.addRow(row, fresh, at);
+      newSketch.addRows(number, fresh.rows(), from, to);
       if (changeAsWeights.isPresent()) {
-        changeAsWeights.get().addRow(row, change, at);
+        changeAsWeights.get().addRows(number, change.rows(), from, to);
       }
       if (oldWeights.isPresent()) {
-        oldSketch.addRow(row, old, at);
+        oldSketch.addRows(number, old.rows(), from, to);
       }
     }
   }
 
   private void finish() {
-    TensorSketch now = newSketch.finish();
-    TensorSketch before = recorded.orElseGet(oldSketch::finish);
+    if (recorded.isPresent()) {
+      sums.comparedSquares = sums.newSquares;
+    }
+    TensorSketch now = newSketch.finish(Math.sqrt(sums.comparedSquares));
+    TensorSketch before = recorded.orElseGet(() -> oldSketch.finish(Math.sqrt(sums.oldSquares)));
     ImmutableDoubleArray update = Sketches.difference(now.weights(), before.weights());
     if (recorded.isPresent()) {
       sums.oldSquares = before.norm() * before.norm();
@@ -250,7 +188,7 @@ final class TensorMeasure {
       // 2·θ·θ′ = ‖θ‖² + ‖θ′‖² − ‖U‖²: both norms are exact, so an error of the drift is the only one.
       sums.oldNew = (sums.oldSquares + sums.comparedSquares - sums.updateSquares) / 2;
       sums.metChangeSquares = sums.changeSquares;
-      changeAsWeights.ifPresent(sketch -> sums.changeUpdate = Sketches.dot(sketch.finish().weights(), update));
+      sums.changeUpdate = Sketches.dot(changeAsWeights(), update);
     }
     sums.spreadSquares = sums.updateSquares * Sketches.spread(update, newWeights.info().shape());
     if (delta.isEmpty()) {
@@ -265,7 +203,16 @@ final class TensorMeasure {
     }
   }
 
+  /** S·Δ·T; nothing of a tensor that is not changed. */
+  private ImmutableDoubleArray changeAsWeights() {
+    if (changeSketch.isPresent() && changeSketch.get() instanceof ProductSketch product) {
+      return ImmutableDoubleArray.copyOf(product.weights());
+    }
+    return changeAsWeights.map(sketch -> sketch.finish(Math.sqrt(sums.changeSquares)).weights()).orElse(ImmutableDoubleArray.of());
+  }
+
   private void addProducts(TensorSketch now, TensorSketch before, double factor) {
+    int columns = blocks.columns();
     double rows = (double) compared / columns;
     sums.hasProducts = true;
     sums.inputOld = squares(before.input(), factor);
@@ -294,35 +241,48 @@ final class TensorMeasure {
 
   /** Reads changes, and counts what rounding does to them. */
   private final class ChangeReader {
-    private final boolean evaluable;
-    private final DeltaValues values;
-    private final float[] floats;
-    private final Elements results;
+    private final Tensor base = oldWeights.orElse(null);
+    private final ChangeBlock block;
+    private final Elements results = blocks.elements();
+    private final RoundingCount counter;
 
-    ChangeReader(int step) {
-      this.evaluable = RowEvaluator.isEvaluable(delta.get());
-      this.values = evaluable ? new DeltaValues(newWeights.info().name(), delta.get(), new DeltaValues.Shared()) : null;
-      this.floats = new float[evaluable ? step : 0];
-      this.results = new Elements(step);
+    ChangeReader() {
+      String name = newWeights.info().name();
+      this.block = RowEvaluator.isEvaluable(delta.get()) ? new ChangeBlock(name, delta.get(), change, blocks) : null;
+      boolean counted = block != null && RoundingCount.counts(newWeights.info().dtype())
+          && patched.filter(model -> !model.movesRows(name)).isPresent();
+      this.counter = counted ? new RoundingCount(blocks.step()) : null;
     }
 
-    void read(long first, int count) throws IOException {
-      if (evaluable) {
-        values.readCounting(first, count, floats);
-        for (int i = 0; i < count; i++) {
-          change[i] = floats[i];
+    /**
+     * Reads the changes of a block whose weights were read.
+     *
+     * @param finite whether all new weights are finite
+     * @param oldAtHand whether the block's old weights were read, and are all finite
+     */
+    void read(long first, int count, boolean finite, boolean oldAtHand) throws IOException {
+      DType type = newWeights.info().dtype();
+      if (block != null) {
+        long infinite = block.read(first, count, oldAtHand ? base : null, old);
+        Optional<Rounding> counted = counter != null && finite && infinite == 0
+            ? counter.count(type, fresh.floats(), change.floats(), count)
+            : Optional.empty();
+        if (counted.isPresent()) {
+          sums.rounding = sums.rounding.plus(counted.get());
+        } else {
+          round(first, results.buffer(type, count));
         }
-        Elements.clean(change, count);
+        return;
       }
-      ByteBuffer merged = results.buffer(newWeights.info().dtype(), count);
-      boolean known = round(first, merged);
-      if (!evaluable) {
-        // What depends on the new weights, or replaces them, is what it makes of them.
-        if (known) {
-          results.decode(newWeights.info().dtype(), merged, count, change);
-        }
-        for (int i = 0; i < count; i++) {
-          change[i] = known ? change[i] - fresh[i] : 0;
+      // What depends on the new weights, or replaces them, is what it makes of them.
+      boolean known = round(first, results.buffer(type, count));
+      if (known) {
+        results.decode(type, count);
+      }
+      for (int at = 0; at < count; at += blocks.columns()) {
+        int row = at / blocks.columns();
+        for (int i = 0; i < Math.min(blocks.columns(), count - at); i++) {
+          change.rows()[row][i] = known ? results.rows()[row][i] - fresh.rows()[row][i] : 0;
         }
       }
     }

@@ -7,33 +7,24 @@ import static io.portllm.portability.TensorSketch.WIDTH;
 
 import com.google.common.primitives.ImmutableDoubleArray;
 import io.portllm.portability.TensorSketch;
-import java.util.Arrays;
 import java.util.Optional;
 
-/**
- * The sketch of weights that come row by row, or of a vector that comes in runs. S and T are count sketches (Charikar, Chen and
- * Farach-Colton, 2002): every row and every column goes to one of {@value TensorSketch#SIDE} with a random sign.
- */
+/** The sketch of weights that come row by row, or of a vector that comes in runs. */
 final class WeightSketch {
-  private final int columns;
   private final Optional<ChangeSketch> change;
-  private final int[] columnBuckets;
-  private final double[] columnSigns;
-  private final double[] reducedRows;
-  private final double[] row = new double[SIDE];
+  private final ColumnSums columnSums;
+  private final RowSums rowSums;
+  private final double[][] last = new double[ColumnSums.ROWS][SIDE];
   private final double[] weights = new double[WEIGHTS];
-  private final double[] output = new double[PRODUCTS];
-  private double squares;
+  private final double[][] output = new double[WIDTH][SIDE];
 
   private WeightSketch(int columns, Optional<ChangeSketch> change) {
-    this.columns = columns;
     this.change = change;
-    this.columnBuckets = Hashes.buckets(Hashes.COLUMNS, columns, SIDE);
-    this.columnSigns = Hashes.signs(Hashes.COLUMNS, columns);
-    this.reducedRows = new double[change.isPresent() ? Math.multiplyExact(SIDE, columns) : 0];
+    this.columnSums = new ColumnSums(Hashes.COLUMNS, columns, SIDE);
+    this.rowSums = new RowSums(Hashes.ROWS, columns, SIDE);
   }
 
-  /** A matrix, with products with a change to which each row is added first. */
+  /** A matrix, with products with a change to which the same rows are added first. */
   static WeightSketch ofMatrix(int columns, Optional<ChangeSketch> change) {
     return new WeightSketch(columns, change);
   }
@@ -42,74 +33,66 @@ final class WeightSketch {
     return new WeightSketch(0, Optional.empty());
   }
 
-  /** Adds row {@code number} of a matrix, {@code values} from {@code at} on. */
-  void addRow(long number, double[] values, int at) {
-    Arrays.fill(row, 0);
-    double square = 0;
-    for (int i = 0; i < columns; i++) {
-      double value = values[at + i];
-      square += value * value;
-      row[columnBuckets[i]] += columnSigns[i] * value;
-    }
-    squares += square;
-    long bits = Hashes.bits(Hashes.ROWS, number);
-    int bucket = Hashes.bucket(bits, SIDE);
-    double sign = Hashes.sign(bits);
-    for (int k = 0; k < SIDE; k++) {
-      weights[bucket * SIDE + k] += sign * row[k];
+  /** Adds rows of a matrix from number {@code number} on: up to four, those {@code from} to {@code to} of {@code rows}. */
+  void addRows(long number, double[][] rows, int from, int to) {
+    for (int row = from; row < to; row++) {
+      rowSums.add(number + row - from, rows[row]);
     }
     if (change.isPresent()) {
-      int to = bucket * columns;
-      for (int i = 0; i < columns; i++) {
-        reducedRows[to + i] += sign * values[at + i];
-      }
-      double[] changed = change.get().row();
-      for (int j = 0; j < WIDTH; j++) {
-        for (int k = 0; k < SIDE; k++) {
-          output[j * SIDE + k] += changed[j] * row[k];
-        }
+      columnSums.of(rows, from, to, last);
+      for (int row = 0; row < to - from; row++) {
+        addOutput(change.get().last()[row], last[row]);
       }
     }
   }
 
-  /** Adds elements of a vector from number {@code first} on. */
+  private void addOutput(double[] changed, double[] row) {
+    for (int j = 0; j < WIDTH; j++) {
+      double[] sums = output[j];
+      double factor = changed[j];
+      for (int k = 0; k < SIDE; k++) {
+        sums[k] += factor * row[k];
+      }
+    }
+  }
+
+  /** Adds elements of a vector from number {@code first} on: those {@code from} to {@code to} of {@code values}. */
   void addRun(long first, double[] values, int count) {
-    double square = 0;
     for (int i = 0; i < count; i++) {
       long bits = Hashes.bits(Hashes.ELEMENTS, first + i);
       weights[Hashes.bucket(bits, WEIGHTS)] += Hashes.sign(bits) * values[i];
-      square += values[i] * values[i];
     }
-    squares += square;
   }
 
-  /** The sketch of all that was added. */
-  TensorSketch finish() {
+  /** The sketch of all that was added, of weights with this norm. */
+  TensorSketch finish(double norm) {
+    double[][] reduced = rowSums.sums();
+    if (reduced[0].length > 0) {
+      for (int from = 0; from < SIDE; from += ColumnSums.ROWS) {
+        columnSums.of(reduced, from, SIDE, last);
+        for (int row = 0; row < ColumnSums.ROWS; row++) {
+          System.arraycopy(last[row], 0, weights, (from + row) * SIDE, SIDE);
+        }
+      }
+    }
     ImmutableDoubleArray none = ImmutableDoubleArray.of();
     ImmutableDoubleArray of = ImmutableDoubleArray.copyOf(weights);
     if (change.isEmpty()) {
-      return new TensorSketch(Math.sqrt(squares), of, none, none, none);
+      return new TensorSketch(norm, of, none, none, none);
     }
     return new TensorSketch(
-        Math.sqrt(squares),
+        norm,
         of,
         ImmutableDoubleArray.copyOf(change.get().signature()),
-        ImmutableDoubleArray.copyOf(input()),
-        ImmutableDoubleArray.copyOf(output));
+        ImmutableDoubleArray.copyOf(rowSums.times(change.get().reducedRows())),
+        ImmutableDoubleArray.copyOf(flatOutput()));
   }
 
-  private double[] input() {
-    double[] changed = change.get().reducedRows();
-    double[] input = new double[PRODUCTS];
-    for (int k = 0; k < SIDE; k++) {
-      for (int j = 0; j < WIDTH; j++) {
-        double sum = 0;
-        for (int i = 0; i < columns; i++) {
-          sum += reducedRows[k * columns + i] * changed[j * columns + i];
-        }
-        input[k * WIDTH + j] = sum;
-      }
+  private double[] flatOutput() {
+    double[] flat = new double[PRODUCTS];
+    for (int j = 0; j < WIDTH; j++) {
+      System.arraycopy(output[j], 0, flat, j * SIDE, SIDE);
     }
-    return input;
+    return flat;
   }
 }

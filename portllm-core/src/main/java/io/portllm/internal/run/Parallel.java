@@ -5,12 +5,13 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.Executor;
 import java.util.function.BooleanSupplier;
 
 /**
- * Runs tasks on a few threads of its own until all are done, one fails, or the caller cancels.
+ * Runs tasks on a few threads until all are done, one fails, or the caller cancels. The threads are its own, or an executor's.
  *
- * <p>The first failure is thrown to the caller once every thread has ended; later ones are attached to it. Interrupting the caller
+ * <p>The first failure is thrown to the caller once no thread works any more; later ones are attached to it. Interrupting the caller
  * cancels: threads finish the task at hand, and the caller's interrupt flag stays set. The threads themselves are never interrupted,
  * since that would close the files they share.
  */
@@ -20,35 +21,64 @@ public final class Parallel {
     void run() throws IOException;
   }
 
-  private final int count;
   private final BooleanSupplier cancelled;
   private final Iterator<? extends Task> tasks;
   private Throwable failure;
+  private int working;
+  private boolean over;
 
-  private Parallel(int count, BooleanSupplier cancelled, Iterator<? extends Task> tasks) {
-    this.count = count;
+  private Parallel(BooleanSupplier cancelled, Iterator<? extends Task> tasks) {
     this.cancelled = cancelled;
     this.tasks = tasks;
   }
 
   /**
-   * Runs {@code tasks}, started in their order. The iterator is used by one thread at a time.
+   * Runs {@code tasks} on threads of its own, started in their order. The iterator is used by one thread at a time.
    *
    * @param threads how many
    * @param cancelled asked before each task; true ends the run with a {@link CancellationException}
    */
   public static void run(int threads, BooleanSupplier cancelled, Iterable<? extends Task> tasks) throws IOException {
-    new Parallel(threads, cancelled, tasks.iterator()).run();
+    List<Thread> own = new ArrayList<>();
+    try {
+      run(worker -> own.add(start(worker, own.size())), threads, cancelled, tasks);
+    } finally {
+      boolean interrupted = Thread.interrupted();
+      for (Thread thread : own) {
+        while (thread.isAlive()) {
+          try {
+            // None has anything left to do.
+            thread.join();
+          } catch (InterruptedException e) {
+            interrupted = true;
+          }
+        }
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
   }
 
-  private void run() throws IOException {
-    List<Thread> threads = new ArrayList<>();
+  private static Thread start(Runnable worker, int number) {
+    Thread thread = new Thread(worker, "portllm-" + number);
+    thread.setDaemon(true);
+    thread.start();
+    return thread;
+  }
+
+  /**
+   * Runs {@code tasks} on threads of {@code executor}, of which at least one must come to run. Those that come after the last task was
+   * taken are not waited for.
+   */
+  public static void run(Executor executor, int threads, BooleanSupplier cancelled, Iterable<? extends Task> tasks) throws IOException {
+    new Parallel(cancelled, tasks.iterator()).run(executor, threads);
+  }
+
+  private void run(Executor executor, int threads) throws IOException {
     try {
-      for (int i = 0; i < count; i++) {
-        Thread thread = new Thread(this::work, "portllm-" + i);
-        thread.setDaemon(true);
-        thread.start();
-        threads.add(thread);
+      for (int i = 0; i < threads; i++) {
+        executor.execute(this::work);
       }
     } catch (Throwable e) {
       // Those that did start must have ended before the caller cleans up.
@@ -59,14 +89,12 @@ public final class Parallel {
     if (interrupted) {
       fail(new CancellationException("interrupted"));
     }
-    for (Thread thread : threads) {
-      while (thread.isAlive()) {
-        try {
-          thread.join();
-        } catch (InterruptedException e) {
-          interrupted = true;
-          fail(new CancellationException("interrupted"));
-        }
+    while (!isOver()) {
+      try {
+        awaitWorker();
+      } catch (InterruptedException e) {
+        interrupted = true;
+        fail(new CancellationException("interrupted"));
       }
     }
     if (interrupted) {
@@ -75,7 +103,35 @@ public final class Parallel {
     rethrow();
   }
 
+  /** Whether there is nothing left to do and nobody does anything; from then on nobody will. */
+  private synchronized boolean isOver() {
+    over = working == 0 && (failure != null || !tasks.hasNext());
+    return over;
+  }
+
+  private synchronized void awaitWorker() throws InterruptedException {
+    if (!isOver()) {
+      wait();
+    }
+  }
+
+  private synchronized boolean begin() {
+    if (over) {
+      return false;
+    }
+    working++;
+    return true;
+  }
+
+  private synchronized void end() {
+    working--;
+    notifyAll();
+  }
+
   private void work() {
+    if (!begin()) {
+      return;
+    }
     try {
       Task task;
       while ((task = next()) != null) {
@@ -83,6 +139,8 @@ public final class Parallel {
       }
     } catch (Throwable e) {
       fail(e);
+    } finally {
+      end();
     }
   }
 

@@ -18,6 +18,8 @@ final class CudaDevice implements Device {
   private final long context;
   private final String name;
   private final int multiprocessors;
+  /** The compute capability, times ten. */
+  private final int capability;
   /** Whether the GPU converts 8-bit elements and the driver knows how. */
   private final boolean hasFp8;
   private final ConcurrentHashMap<DType, Long> modules = new ConcurrentHashMap<>();
@@ -30,10 +32,11 @@ final class CudaDevice implements Device {
     this.name = driver.name(device);
     int major = driver.attribute(device, Driver.CAPABILITY_MAJOR);
     int minor = driver.attribute(device, Driver.CAPABILITY_MINOR);
-    if (10 * major + minor < 75) {
+    this.capability = 10 * major + minor;
+    if (capability < 75) {
       throw new IllegalStateException(name + " has compute capability " + major + "." + minor + ", and the kernels need 7.5");
     }
-    this.hasFp8 = 10 * major + minor >= 89 && driver.version() >= 12010;
+    this.hasFp8 = capability >= 89 && driver.version() >= 12010;
     this.multiprocessors = driver.attribute(device, Driver.MULTIPROCESSORS);
     this.context = driver.retainContext(device);
   }
@@ -53,11 +56,12 @@ final class CudaDevice implements Device {
   }
 
   /**
-   * Loads the kernels for weights of one type. They are PTX for every GPU from compute capability 7.5 on, and of 8-bit types for those from
-   * 8.9 on, which the driver translates for its own GPU and keeps for the next time.
+   * Loads the kernels for weights of one type. They are PTX for every GPU from compute capability 7.5 on and for those from 8.0 on, of 8-bit
+   * types from 8.9 on, which the driver translates for its own GPU and keeps for the next time.
    */
   private long load(DType type) {
-    try (InputStream in = CudaDevice.class.getResourceAsStream("merge." + type + (type.bits() == 8 && hasFp8 ? ".89" : ".75") + ".ptx.gz");
+    int level = type.bits() == 8 ? (hasFp8 ? 89 : 75) : (capability >= 80 ? 80 : 75);
+    try (InputStream in = CudaDevice.class.getResourceAsStream("merge." + type + "." + level + ".ptx.gz");
         GZIPInputStream text = new GZIPInputStream(in);
         Arena arena = Arena.ofConfined()) {
       byte[] ptx = text.readAllBytes();

@@ -8,17 +8,23 @@ import io.portllm.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 
 /** A CUDA stream. */
 final class CudaStream implements DeviceStream {
   private static final int THREADS = 256;
   /** Rows and columns that a block of the product kernel covers. */
-  private static final int PRODUCT_ROWS = 32;
-  private static final int PRODUCT_COLUMNS = 256;
-  /** Columns that a block of the kernel for few ranks covers at least, and how many of its blocks a multiprocessor holds. */
+  private static final int PRODUCT_ROWS = 128;
+  private static final int PRODUCT_COLUMNS = 128;
+  /** Columns that keep a block of the kernels for few ranks busy. */
+  private static final int LEAST_NARROW_COLUMNS = 512;
+  /** Columns that a block of the kernels for few ranks covers at least, and how many of its blocks a multiprocessor holds. */
   private static final int NARROW_COLUMNS = 1024;
   private static final int NARROW_BLOCKS_EACH = 2;
-  private static final int MOST_PARAMETERS = 12;
+  /** Blocks of the kernel for sums of any operands for each multiprocessor. */
+  private static final int SUM_BLOCKS_EACH = 16;
+  private static final int MOST_PARAMETERS = 16;
 
   private final CudaDevice device;
   private final long stream;
@@ -95,10 +101,31 @@ final class CudaStream implements DeviceStream {
   }
 
   @Override
+  public void mergeRuns(DType type, long source, long target, List<Run> runs, long count, long counts) {
+    boolean areDifferences = runs.get(0).base() != 0;
+    List<Object> parameters = new ArrayList<>(List.of(source, target, count));
+    for (Run run : runs) {
+      parameters.add(run.tuned());
+      if (areDifferences) {
+        parameters.add(run.base());
+      }
+    }
+    runs.forEach(run -> parameters.add(run.factor()));
+    parameters.add(counts);
+    launch(type, (areDifferences ? "differences" : "values") + runs.size(), blocks(type, count), parameters.toArray());
+  }
+
+  @Override
+  public void mergeSum(DType type, long source, long target, long count, long area, long operands, int operandCount, long counts) {
+    long blocks = Math.min(blocks(type, count), (long) SUM_BLOCKS_EACH * device.multiprocessors());
+    launch(type, "sum", blocks, source, target, count, area, operands, operandCount, counts);
+  }
+
+  @Override
   public void mergeProduct(DType type, long source, long target, Product product, long count, float factor, long counts) {
     int columns = product.columns();
-    boolean isNarrow = product.rank() == 8 || product.rank() == 16;
-    if (isNarrow && product.column() == 0 && columns % 4 == 0 && count % (4L * columns) == 0) {
+    boolean isNarrow = product.column() == 0 && columns % 8 == 0 && columns >= LEAST_NARROW_COLUMNS && count % (4L * columns) == 0;
+    if (isNarrow && Kernels.isFewRanks(product.rank())) {
       mergeNarrow(type, source, target, product, count / columns, factor, counts);
       return;
     }
@@ -120,7 +147,7 @@ final class CudaStream implements DeviceStream {
         counts);
   }
 
-  /** Each warp takes 128 columns; as many blocks as run at a time share the rows. */
+  /** Each thread takes some columns; as many blocks as run at a time share the rows. */
   private void mergeNarrow(DType type, long source, long target, Product product, long rows, float factor, long counts) {
     long least = (product.columns() + NARROW_COLUMNS - 1) / NARROW_COLUMNS;
     launch(

@@ -7,14 +7,17 @@ import io.portllm.Merger;
  * the processor has vectors of 256 bits or more, else in plain Java.
  */
 public final class FastestMerger {
+  /** What {@link #INSTANCE} comes to use after some billion weights. */
+  public static final Merger STEADY = choose();
+
   /** The merger. */
-  public static final Merger INSTANCE = choose();
+  public static final Merger INSTANCE = STEADY == StagedMerger.INSTANCE ? STEADY : new WarmingMerger(STEADY, WarmingMerger.FIRST);
 
   private FastestMerger() {}
 
   private static Merger choose() {
     // No class of the module may be named where it is absent, so that VectorKernel is first touched behind this test.
     boolean present = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
-    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : ScalarMerger.INSTANCE;
+    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : StagedMerger.INSTANCE;
   }
 }

@@ -82,7 +82,7 @@ class CudaMergerIT extends MergerContract {
   @ParameterizedTest
   @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
   void longProductsGiveTheScalarBits(DType type) {
-    for (int rank : new int[] {1, 8, 16, 19, 64}) {
+    for (int rank : new int[] {1, 8, 16, 19, 32, 64}) {
       for (int columns : new int[] {255, 256, 1004, 4096}) {
         for (boolean isShort : new boolean[] {false, true}) {
           int column = rank == 8 ? 0 : 4 * random.nextInt(columns / 4);
@@ -95,8 +95,8 @@ class CudaMergerIT extends MergerContract {
   @ParameterizedTest
   @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
   void productsOfWholeRowsGiveTheScalarBits(DType type) {
-    for (int rank : new int[] {1, 5, 8, 13, 16}) {
-      for (int columns : new int[] {4, 128, 1004, 4096, 33000}) {
+    for (int rank : new int[] {1, 5, 8, 13, 16, 27, 32}) {
+      for (int columns : new int[] {4, 128, 512, 1004, 4096, 33000}) {
         for (int rows : new int[] {4, 12, 60}) {
           for (boolean isShort : new boolean[] {false, true}) {
             int count = rows * columns;
@@ -109,6 +109,54 @@ class CudaMergerIT extends MergerContract {
           }
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F32", "BF16", "F8_E5M2"})
+  void productsOfManyRowsOfFewRanksGiveTheScalarBits(DType type) {
+    int columns = 131072;
+    int rows = 300;
+    byte[] weights = new byte[rows * columns * type.bytes()];
+    ByteBuffer some = changes(type);
+    for (int at = 0; at < weights.length; at += some.capacity()) {
+      some.get(0, weights, at, Math.min(some.capacity(), weights.length - at));
+    }
+    for (int rank : new int[] {4, 8, 16, 32}) {
+      LowRank whole = product(rank, columns, 0, rank == 8);
+      float[] left = new float[rows * rank];
+      for (int i = 0; i < left.length; i++) {
+        left[i] = whole.left()[i % whole.left().length] + i * 0x1p-20f;
+      }
+      ByteBuffer copy = ByteBuffer.wrap(weights.clone()).order(ByteOrder.LITTLE_ENDIAN);
+      assertScalarBits(
+          new Chunk(type, copy, rows * columns), List.of(new LowRank(0, rows * columns, 0.8, 0, columns, rank, left, whole.right())));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+  void severalChangesOfTheSameElementsGiveTheScalarBits(DType type) {
+    for (int count = 1; count <= 4; count++) {
+      List<Operand> values = new ArrayList<>();
+      List<Operand> differences = new ArrayList<>();
+      List<Operand> anyValues = new ArrayList<>();
+      List<Operand> mixed = new ArrayList<>();
+      for (int i = 0; i < count; i++) {
+        double factor = 0.7 - 0.45 * i;
+        DType stored = TYPES[(i + 2) % TYPES.length];
+        values.add(new Values(16, LARGE - 16, factor, type, changes(type)));
+        differences.add(new Difference(0, LARGE, factor, type, changes(type), type, changes(type)));
+        anyValues.add(new Values(0, LARGE, factor, type, anyBits(type, LARGE)));
+        mixed.add(new Values(0, LARGE, factor, stored, changes(stored)));
+        mixed.add(new Difference(0, LARGE, factor, stored, changes(stored), type, changes(type)));
+        mixed.add(product(3 + 5 * i, 1000 + i, 4 * i, false));
+      }
+      mixed.add(new Values(0, LARGE, 0.1, DType.F64, doubles()));
+      assertScalarBits(weights(type), values);
+      assertScalarBits(weights(type), differences);
+      assertScalarBits(weights(type), mixed);
+      assertScalarBits(new Chunk(type, anyBits(type, LARGE), LARGE), anyValues);
     }
   }
 
@@ -149,6 +197,14 @@ class CudaMergerIT extends MergerContract {
       int more = expected.slice(next, expected.capacity() - next).mismatch(chunk.bytes().slice(next, expected.capacity() - next));
       at = more < 0 ? -1 : next + more;
     }
+  }
+
+  private ByteBuffer doubles() {
+    ByteBuffer bytes = ByteBuffer.allocate(8 * LARGE).order(ByteOrder.LITTLE_ENDIAN);
+    for (int i = 0; i < LARGE; i++) {
+      bytes.putDouble(8 * i, random.nextDouble() - 0.5);
+    }
+    return bytes;
   }
 
   private Chunk weights(DType type) {

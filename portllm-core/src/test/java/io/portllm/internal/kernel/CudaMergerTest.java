@@ -17,7 +17,8 @@ import org.junit.jupiter.api.Test;
 
 /** What surrounds the kernels: which is chosen, and what it is given. The kernels themselves need a GPU, and {@link CudaMergerIT}. */
 class CudaMergerTest extends MergerContract {
-  private final CudaMerger merger = new CudaMerger(new FakeDevice(1 << 30), Merger.scalar());
+  private final FakeDevice device = new FakeDevice(1 << 30);
+  private final CudaMerger merger = new CudaMerger(device, Merger.scalar());
 
   @Override
   Merger merger() {
@@ -43,6 +44,35 @@ class CudaMergerTest extends MergerContract {
 
     assertEquals(Merger.scalar().merge(new Merger.Chunk(DType.BF16, expected, count), operands), rounding);
     assertEquals(-1, expected.mismatch(weights));
+  }
+
+  @Test
+  void severalChangesOfTheSameElementsAreOnePass() {
+    int count = 5000;
+    Merger.Operand first = new Merger.Values(16, count, 0.5, DType.BF16, bytes(DType.BF16, count, 1));
+    Merger.Operand second = new Merger.Values(16, count, -0.25, DType.BF16, bytes(DType.BF16, count, 2));
+    Merger.Operand wide = new Merger.Values(16, count, 2, DType.F32, bytes(DType.F32, count, 3));
+    Merger.Operand tuned =
+        new Merger.Difference(16, count, 1.5, DType.BF16, bytes(DType.BF16, count, 4), DType.BF16, bytes(DType.BF16, count, 5));
+    Merger.Operand other =
+        new Merger.Difference(16, count, 0.3, DType.BF16, bytes(DType.BF16, count, 6), DType.BF16, bytes(DType.BF16, count, 7));
+    float[] factors = new float[3000];
+    Arrays.fill(factors, 0.125f);
+    Merger.Operand product = new Merger.LowRank(16, count, 1, 40, 1000, 3, factors, factors);
+    List<List<Merger.Operand>> stacks = List.of(
+        List.of(first, second), List.of(first, second, first), List.of(first, second, first, second), List.of(tuned, other),
+        List.of(other, tuned, other), List.of(first, tuned), List.of(wide, first), List.of(product, product), List.of(product, wide, tuned));
+    for (List<Merger.Operand> stack : stacks) {
+      ByteBuffer weights = bytes(DType.BF16, count + 100, 8);
+      ByteBuffer expected = bytes(DType.BF16, count + 100, 8);
+      int launches = device.launches();
+
+      Rounding rounding = merger.merge(new Merger.Chunk(DType.BF16, weights, count + 100), stack);
+
+      assertEquals(launches + 1, device.launches());
+      assertEquals(Merger.scalar().merge(new Merger.Chunk(DType.BF16, expected, count + 100), stack), rounding);
+      assertEquals(-1, expected.mismatch(weights), stack::toString);
+    }
   }
 
   private static ByteBuffer bytes(DType type, int count, int seed) {

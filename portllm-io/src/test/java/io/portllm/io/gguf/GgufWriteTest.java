@@ -265,7 +265,7 @@ class GgufWriteTest {
 
   @Test
   void computedWeightsAreReadInWholeBlocksAndTheSameForAnyNumberOfThreads() throws IOException {
-    // More than one chunk of 4 MiB, of which no block of 210 bytes is a divisor.
+    // More than one chunk of 1 MiB, of which no block of 210 bytes is a divisor.
     long rows = 2 * (4 << 20) / 210 + 7;
     Path file = new GgufBytes().entry("k", ValueType.U8, (byte) 1).tensor("f", DType.F32, 5).tensor("q", DType.Q6_K, rows, 256)
         .tensor("g", DType.BF16, 3).write(dir.resolve("m.gguf"));

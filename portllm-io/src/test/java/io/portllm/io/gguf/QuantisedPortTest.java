@@ -10,6 +10,7 @@ import io.portllm.DType;
 import io.portllm.Delta;
 import io.portllm.IncompatibleModelException;
 import io.portllm.MergeOptions;
+import io.portllm.Merger;
 import io.portllm.ModelVersion;
 import io.portllm.Patch;
 import io.portllm.Shape;
@@ -32,6 +33,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -123,6 +126,23 @@ class QuantisedPortTest {
       ported.read(ported.find(QUERY).orElseThrow(), from, part);
       assertArrayEquals(Arrays.copyOfRange(whole, from, to), part.array());
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("writable")
+  void changesAreAddedToValuesByTheMergerOfTheOptions(DType type) throws IOException {
+    TestModel base = model(type, QUERY, quantised(type, random(21, 0.02f)));
+    float[] change = random(22, 0.01f);
+    Set<DType> merged = ConcurrentHashMap.newKeySet();
+    Merger merger = (chunk, operands) -> {
+      merged.add(chunk.dtype());
+      return Merger.scalar().merge(chunk, operands);
+    };
+
+    ModelVersion ported = port(base, QUERY_SOURCE, change, MergeOptions.defaults().withMerger(merger));
+
+    assertArrayEquals(bytes(port(base, QUERY_SOURCE, change, MergeOptions.defaults()), QUERY), bytes(ported, QUERY));
+    assertEquals(Set.of(DType.F32), merged);
   }
 
   @Test

@@ -34,7 +34,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** What is written is what was to be written, byte for byte. */
 class RoundTripTest {
   private static final String INDEX = "model.safetensors.index.json";
-  private static final int CHUNK = 4 << 20;
+  private static final int CHUNK = 1 << 20;
 
   @TempDir Path dir;
 

@@ -1,15 +1,19 @@
 package io.portllm.internal.portability.page;
 
+import io.portllm.DType;
+import io.portllm.Rounding;
 import io.portllm.portability.Finding;
 import io.portllm.portability.Finding.Severity;
 import io.portllm.portability.Lineage;
 import io.portllm.portability.PortabilityReport;
 import io.portllm.portability.PortabilityReport.Evidence;
+import io.portllm.portability.Storage;
 import io.portllm.portability.TensorReport;
 import io.portllm.portability.TensorReport.Update;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /** What was compared, what was found about structure, and what speaks for a common lineage. */
@@ -39,7 +43,21 @@ final class EvidenceSection {
     oldFingerprint.ifPresent(digest -> fingerprint(section, digest));
     row(section, "New base θ′", Markup.name(report.newBase()), "all its weights were read");
     newFingerprint.ifPresent(digest -> fingerprint(section, digest));
+    report.storage().ifPresent(storage -> row(section, "Stored as",
+        new Markup().add("{}", storage.types().stream().map(DType::name).collect(Collectors.joining(", "))), stored(storage)));
     return section.add("</tbody></table>\n</section>\n");
+  }
+
+  private static String stored(Storage storage) {
+    Rounding rounding = storage.rounding();
+    Storage.Blocks blocks = storage.quantised();
+    return "by a seeded sample of " + Numbers.count(storage.sampled()) + " of " + Numbers.count(storage.weights()) + " weights in "
+        + Numbers.count(storage.tensors()) + " changed tensors, stored anew: "
+        + Numbers.percent(rounding.touched() == 0 ? 0 : (double) rounding.vanished() / rounding.touched())
+        + " of the changed weights stay as they were"
+        + (blocks.blocks() == 0 ? "" : ", " + Numbers.percent((double) blocks.unchanged() / blocks.blocks()) + " of the blocks keep their "
+            + "bytes, " + Numbers.percent(blocks.kept()) + " of the change is kept, and quantising adds an error of "
+            + Numbers.of(blocks.error()) + " times the change");
   }
 
   private static void row(Markup section, String name, Markup what, String more) {

@@ -122,7 +122,7 @@ final class LayerSection {
         "Sign conflicts by layer", "The part of the weights changed by both that they change in opposite directions: median over the "
             + "layer’s tensors, strokes from the least to the greatest.");
     double[] vanished = figures(groups, Group::vanished);
-    if (DoubleStream.of(vanished).anyMatch(value -> !Double.isNaN(value))) {
+    if (report.storage().isEmpty() && DoubleStream.of(vanished).anyMatch(value -> !Double.isNaN(value))) {
       Plot losses = Plot.ofShares(layers, DoubleStream.concat(DoubleStream.of(0, LEAST_LOSS), DoubleStream.of(vanished)));
       chart(charts, losses.bars("a", "changes that rounding swallows", vanished)
           .draw("Rounding losses by layer", "Bars over the layers: the part of the changed weights that rounding leaves as they were.",
@@ -179,7 +179,9 @@ final class LayerSection {
   private static Markup figures(Stack stack) {
     Markup table = new Markup();
     table.add("<details><summary>Figures by layer</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
-        + "aria-label=\"Figures by layer\"><table class=\"num\"><thead><tr><th scope=\"col\">Layer</th>"
+        + "aria-label=\"Figures by layer\"><p class=\"note\">Squares and products of a layer’s tensors are taken together. Overlaps and "
+        + "conflicts are medians over them, with the least and the greatest.</p>"
+        + "<table class=\"num\"><thead><tr><th scope=\"col\">Layer</th>"
         + "<th scope=\"col\">Update %</th><th scope=\"col\">Patch %</th><th scope=\"col\">cos(Δ, U)</th>"
         + "<th scope=\"col\">Overlap in</th><th scope=\"col\">Overlap out</th><th scope=\"col\">Sign conflicts</th>"
         + "<th scope=\"col\">weighted</th><th scope=\"col\">Rounded away %</th></tr></thead><tbody>\n");
@@ -196,7 +198,13 @@ final class LayerSection {
   }
 
   private static String median(Group.Spread spread) {
-    return spread == null ? Numbers.UNKNOWN : Numbers.of(spread.median());
+    if (spread == null) {
+      return Numbers.UNKNOWN;
+    }
+    String median = Numbers.of(spread.median());
+    return spread.least() == spread.greatest()
+        ? median
+        : median + " (" + Numbers.of(spread.least()) + " to " + Numbers.of(spread.greatest()) + ")";
   }
 
   /** Tensors that no picture shows. */

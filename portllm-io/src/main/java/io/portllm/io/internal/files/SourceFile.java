@@ -1,5 +1,6 @@
 package io.portllm.io.internal.files;
 
+import io.portllm.internal.jfr.Stage;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
@@ -78,7 +79,9 @@ public final class SourceFile implements AutoCloseable {
       }
       SourceFiles.Handle handle = files.acquire(this);
       try {
+        Stage stage = Stage.read(path, position, destination.remaining());
         read(handle.channel(), position, destination);
+        stage.done();
         return;
       } catch (ClosedChannelException e) {
         // Closed by an interrupt of this thread, of another thread, or by the owner; the next round tells which.

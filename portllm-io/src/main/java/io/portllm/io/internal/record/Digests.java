@@ -5,6 +5,7 @@ import com.google.common.hash.Hashing;
 import io.portllm.Fingerprint;
 import io.portllm.ModelVersion;
 import io.portllm.TensorInfo;
+import io.portllm.internal.jfr.Stage;
 import io.portllm.internal.run.Progress;
 import io.portllm.io.WriteOptions;
 import io.portllm.io.internal.files.Paths;
@@ -91,11 +92,13 @@ public final class Digests {
   public static String sha256(Path file) throws IOException {
     Hasher hasher = Hashing.sha256().newHasher();
     byte[] run = new byte[RUN_BYTES];
+    Stage stage = Stage.hash(file, Files.size(file));
     try (InputStream in = Files.newInputStream(file)) {
       for (int read = in.read(run); read >= 0; read = in.read(run)) {
         hasher.putBytes(run, 0, read);
       }
     }
+    stage.done();
     return hasher.hash().toString();
   }
 }

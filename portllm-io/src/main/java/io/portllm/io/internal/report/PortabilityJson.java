@@ -8,6 +8,7 @@ import io.portllm.portability.ChainReport;
 import io.portllm.portability.Finding;
 import io.portllm.portability.Lineage;
 import io.portllm.portability.PortabilityReport;
+import io.portllm.portability.Storage;
 import io.portllm.portability.TensorReport;
 import java.util.Locale;
 import java.util.OptionalDouble;
@@ -40,6 +41,7 @@ public final class PortabilityJson {
     root.set("total", figures(report.total()));
     ArrayNode tensors = root.putArray("tensors");
     report.tensors().forEach(tensor -> tensors.add(figures(tensor)));
+    report.storage().ifPresent(storage -> root.set("storage", storage(storage)));
     return root;
   }
 
@@ -105,6 +107,21 @@ public final class PortabilityJson {
       put(entry, "inputWeight", meeting.inputWeight());
       put(entry, "outputWeight", meeting.outputWeight());
     });
+    return node;
+  }
+
+  private static ObjectNode storage(Storage storage) {
+    ObjectNode node = JSON.createObjectNode();
+    ArrayNode types = node.putArray("types");
+    storage.types().forEach(type -> types.add(type.name()));
+    node.put("tensors", storage.tensors()).put("weights", storage.weights()).put("sampled", storage.sampled());
+    node.set("rounding", rounding(storage.rounding()));
+    if (storage.quantised().blocks() > 0) {
+      ObjectNode blocks = node.putObject("quantised");
+      blocks.put("blocks", storage.quantised().blocks()).put("unchanged", storage.quantised().unchanged());
+      put(blocks, "kept", storage.quantised().kept());
+      put(blocks, "error", storage.quantised().error());
+    }
     return node;
   }
 

@@ -48,7 +48,7 @@ import java.util.stream.IntStream;
 /** Writes a model version as a folder or a single file. */
 public final class CheckpointWriter {
   /** Bytes of the output that one thread computes and writes at a time. */
-  private static final int CHUNK_BYTES = 4 << 20;
+  private static final int CHUNK_BYTES = 1 << 20;
 
   private static final String INDEX = "model.safetensors.index.json";
 

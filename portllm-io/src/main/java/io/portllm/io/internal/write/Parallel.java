@@ -12,6 +12,10 @@ public final class Parallel {
 
   /** Runs {@code tasks}, started in their order, until all are done, one fails, or the caller cancels. */
   public static void run(WriteOptions options, Iterable<? extends Task> tasks) throws IOException {
-    io.portllm.internal.run.Parallel.run(options.threads(), options.cancelled(), tasks);
+    if (options.executor().isPresent()) {
+      io.portllm.internal.run.Parallel.run(options.executor().get(), options.threads(), options.cancelled(), tasks);
+    } else {
+      io.portllm.internal.run.Parallel.run(options.threads(), options.cancelled(), tasks);
+    }
   }
 }

@@ -1,6 +1,7 @@
 package io.portllm.io.internal.write;
 
 import io.portllm.internal.buffer.DirectBuffers;
+import io.portllm.internal.jfr.Stage;
 import io.portllm.internal.run.Progress;
 import java.io.Closeable;
 import java.io.IOException;
@@ -88,7 +89,10 @@ final class ShardFile implements Closeable {
         buffer.position(buffer.position() + part.length());
         weights += part.run().weights() ? part.length() : 0;
       }
-      Disk.writeFully(open(), buffer.flip(), chunk.position());
+      Disk.Sink out = open();
+      Stage stage = Stage.write(file, chunk.position(), length);
+      Disk.writeFully(out, buffer.flip(), chunk.position());
+      stage.done();
     } finally {
       buffers.takeBack(buffer);
     }
@@ -107,7 +111,9 @@ final class ShardFile implements Closeable {
   }
 
   private synchronized void finish() throws IOException {
+    Stage stage = Stage.force(file);
     sink.force();
+    stage.done();
     sink.close();
   }
 

@@ -12,8 +12,8 @@ import io.portllm.Shard;
 import io.portllm.SideFile;
 import io.portllm.TensorInfo;
 import io.portllm.Vocabulary;
-import io.portllm.internal.patch.DerivedModel;
 import io.portllm.internal.patch.PatchedModel;
+import io.portllm.internal.patch.StoredModel;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -29,7 +29,7 @@ import java.util.Set;
  * A GGUF file with a patch on it, as GGUF stores it: each run is read once, decoded, changed as the patch changes the Hugging Face tensor that
  * it is of, and encoded again. What the patch does not change keeps its bytes: elements, and blocks of quantised types.
  */
-public final class GgufStoredModel implements DerivedModel {
+public final class GgufStoredModel implements StoredModel {
   /** Elements of a transposed tensor that are changed at a time: rows enough for runs of some length in the Hugging Face tensor. */
   private static final int TRANSPOSED_RUN = 1 << 18;
 
@@ -109,6 +109,13 @@ public final class GgufStoredModel implements DerivedModel {
   @Override
   public void read(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
     readMeasuring(tensor, offset, destination);
+  }
+
+  @Override
+  public Loss measure(TensorInfo tensor, long offset, ByteBuffer destination) throws IOException {
+    Outcome outcome = readMeasuring(tensor, offset, destination);
+    BlockSums sums = outcome.sums().orElse(BlockSums.NONE);
+    return new Loss(outcome.rounding(), sums.change(), sums.error(), sums.overlap(), sums.changedBlocks(), sums.blocks());
   }
 
   /** Reads as {@link #read} does. */

@@ -6,10 +6,10 @@ import io.portllm.Mismatch;
 import io.portllm.ModelVersion;
 import io.portllm.TensorInfo;
 import io.portllm.internal.kernel.Floats;
-import io.portllm.internal.run.Parallel;
 import io.portllm.internal.run.Progress;
 import io.portllm.internal.text.Names;
 import io.portllm.io.WriteOptions;
+import io.portllm.io.internal.write.Parallel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -63,7 +63,7 @@ public final class Proof {
         tasks.add(() -> compare(number, tensor, other.orElseThrow(), first, count, progress));
       }
     }
-    Parallel.run(options.threads(), options.cancelled(), tasks);
+    Parallel.run(options, tasks);
     if (!mismatches.isEmpty()) {
       throw new IncompatibleModelException(
           Names.quote(view.name()) + " was not converted from " + Names.quote(original.name()), List.of(mismatches.firstEntry().getValue()));
