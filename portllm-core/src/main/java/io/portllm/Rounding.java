@@ -1,5 +1,7 @@
 package io.portllm;
 
+import java.io.Serializable;
+
 /**
  * What rounding to the output's type did to changed weights. Counts of elements.
  *
@@ -8,7 +10,9 @@ package io.portllm;
  * @param overflowed touched weights that were finite in the arithmetic and left the range of the output type
  * @param nonFinite weights that were finite in the new base and whose sum with the change is infinite or NaN
  */
-public record Rounding(long touched, long vanished, long overflowed, long nonFinite) {
+public record Rounding(long touched, long vanished, long overflowed, long nonFinite) implements Serializable {
+  private static final long serialVersionUID = 1L;
+
   /** No weights. */
   public static final Rounding NONE = new Rounding(0, 0, 0, 0);
 

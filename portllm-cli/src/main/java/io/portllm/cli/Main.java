@@ -7,9 +7,11 @@ import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.IParameterExceptionHandler;
 
 /** Ports a fine-tune of a language model to a newer release of that model. */
 @Command(
@@ -33,7 +35,8 @@ import picocli.CommandLine.Command;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Models are folders as Hugging Face writes them, or single .safetensors or .gguf files.",
+      "Models are folders as Hugging Face writes them, or single .safetensors or .gguf files;",
+      "hf:org/name and hf:org/name@revision are those that Hugging Face's tools have downloaded.",
       "Exit codes: 0 done, 1 refused or failed (one line on standard error says why), 2 wrong usage."
     })
 public final class Main {
@@ -48,7 +51,24 @@ public final class Main {
   }
 
   static CommandLine commandLine() {
-    return new CommandLine(new Main())
+    CommandLine line = new CommandLine(new Main());
+    IParameterExceptionHandler misuse = line.getParameterExceptionHandler();
+    return line
+        .registerConverter(Path.class, new HubPath())
+        .setExecutionStrategy(
+            parsed -> {
+              HubPath.refuseAsOutput(parsed);
+              return new CommandLine.RunLast().execute(parsed);
+            })
+        .setParameterExceptionHandler(
+            (failure, arguments) -> {
+              if (failure.getCause() instanceof IOException e) {
+                // A model that is not in the cache is no misuse.
+                failure.getCommandLine().getErr().println("portllm: " + oneLine(e));
+                return CommandLine.ExitCode.SOFTWARE;
+              }
+              return misuse.handleParseException(failure, arguments);
+            })
         .setExecutionExceptionHandler(
             (failure, command, parsed) -> {
               command.getErr().println("portllm: " + oneLine(failure));

@@ -11,6 +11,15 @@ import java.util.Set;
 
 /** A version that is computed from others as it is read. */
 public interface DerivedModel extends ModelVersion {
+  /** The version at the bottom of {@code model}: itself unless it is derived. */
+  static ModelVersion origin(ModelVersion model) {
+    ModelVersion origin = model;
+    while (origin instanceof DerivedModel derived) {
+      origin = derived.newBase();
+    }
+    return origin;
+  }
+
   /** The version that it has its names, files and types from. */
   ModelVersion newBase();
 

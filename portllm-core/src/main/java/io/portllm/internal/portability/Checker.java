@@ -28,7 +28,9 @@ import io.portllm.portability.Storage;
 import io.portllm.portability.TensorReport;
 import io.portllm.portability.TensorSketch;
 import java.io.IOException;
+import java.io.Serializable;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -61,11 +63,49 @@ public final class Checker {
     this.cancelled = cancelled;
   }
 
-  /** What was measured of one tensor. */
-  private record Measured(Sums sums, boolean identical, String refusal) {}
+  /**
+   * What was measured of one tensor. Travels between processes of one version of the library.
+   *
+   * @param identical whether the tensor is the old base's to the bit
+   * @param refusal why applying the patch to it would be refused; null if it would not
+   */
+  public record Measured(Sums sums, boolean identical, String refusal) implements Serializable {
+    private static final long serialVersionUID = 1L;
+  }
+
+  /** What headers tell of a patch and a new base. */
+  private record Subject(
+      Patch patch,
+      ModelVersion newBase,
+      ModelVersion view,
+      Optional<ModelVersion> oldBase,
+      Optional<PatchedModel> patched,
+      Optional<BaseSketch> sketch,
+      Optional<PatchBase> record,
+      List<Finding> findings) {}
 
   /** Judges {@code patch} on {@code newBase}. */
   public PortabilityReport check(Patch patch, ModelVersion newBase) throws IOException {
+    Subject subject = subject(patch, newBase);
+    return report(subject, measure(subject, measured(newBase)));
+  }
+
+  /** The tensors of {@code newBase} that are measured, in its order. */
+  public static List<TensorInfo> measured(ModelVersion newBase) {
+    return newBase.decoded().tensors().stream().filter(tensor -> tensor.dtype().isArithmetic()).toList();
+  }
+
+  /** Measures some of the {@link #measured} tensors, by name. */
+  public Map<String, Measured> measure(Patch patch, ModelVersion newBase, Collection<String> names) throws IOException {
+    return measure(subject(patch, newBase), measured(newBase).stream().filter(tensor -> names.contains(tensor.name())).toList());
+  }
+
+  /** Judges {@code patch} on {@code newBase} by what was {@link #measure measured} of all tensors, perhaps elsewhere. */
+  public PortabilityReport report(Patch patch, ModelVersion newBase, Map<String, Measured> measured) throws IOException {
+    return report(subject(patch, newBase), measured);
+  }
+
+  private Subject subject(Patch patch, ModelVersion newBase) {
     ModelVersion view = newBase.decoded();
     Optional<ModelVersion> oldBase = givenOldBase.or(() -> patch.base().flatMap(PatchBase::model).map(ModelVersion::decoded));
     List<Finding> findings = new ArrayList<>();
@@ -78,21 +118,22 @@ public final class Checker {
     if (givenOldBase.isPresent()) {
       compareWithRecord(patch, givenOldBase.get(), findings);
     }
+    return new Subject(patch, newBase, view, oldBase, patched, sketch, record, findings);
+  }
 
-    List<TensorInfo> tensors = view.tensors().stream().filter(tensor -> tensor.dtype().isArithmetic()).toList();
+  private Map<String, Measured> measure(Subject subject, List<TensorInfo> tensors) throws IOException {
     Map<String, Measured> measured = new ConcurrentHashMap<>();
-    Progress done = new Progress(progress, bytes(tensors, oldBase));
+    Progress done = new Progress(progress, bytes(tensors, subject.oldBase()));
     List<TensorInfo> largestFirst = tensors.stream().sorted(Comparator.comparingLong((TensorInfo tensor) -> -tensor.elements())).toList();
     List<Parallel.Task> tasks = new ArrayList<>();
     for (TensorInfo tensor : largestFirst) {
       tasks.add(() -> {
-        measured.put(tensor.name(), measure(patch, new Tensor(view, tensor), newBase == view, oldBase, sketch, patched));
-        done.add(bytes(List.of(tensor), oldBase));
+        measured.put(tensor.name(), measure(subject, new Tensor(subject.view(), tensor)));
+        done.add(bytes(List.of(tensor), subject.oldBase()));
       });
     }
     Parallel.run(threads, cancelled, tasks);
-    Optional<Storage> storage = view == newBase || patched.isEmpty() ? Optional.empty() : storage(patch, newBase, findings);
-    return report(patch, newBase, record, oldBase, tensors, measured, findings, storage);
+    return measured;
   }
 
   private static long bytes(List<TensorInfo> tensors, Optional<ModelVersion> oldBase) {
@@ -127,21 +168,18 @@ public final class Checker {
                     + ", on which the patch was made")));
   }
 
-  private Measured measure(
-      Patch patch,
-      Tensor tensor,
-      boolean storedAsSeen,
-      Optional<ModelVersion> oldBase,
-      Optional<BaseSketch> sketch,
-      Optional<PatchedModel> patched)
-      throws IOException {
+  private Measured measure(Subject subject, Tensor tensor) throws IOException {
+    Patch patch = subject.patch();
+    Optional<ModelVersion> oldBase = subject.oldBase();
+    Optional<PatchedModel> patched = subject.patched();
+    boolean storedAsSeen = subject.newBase() == subject.view();
     TensorInfo info = tensor.info();
     Optional<Tensor> old = oldBase.flatMap(base -> base.tensor(info.name())).filter(before -> isComparable(before.info(), info));
     boolean sameShape = patch.base().stream().flatMap(base -> base.tensors().stream())
         .anyMatch(before -> before.name().equals(info.name()) && before.shape().equals(info.shape()));
     Optional<TensorSketch> recorded = oldBase.isPresent() || !sameShape
         ? Optional.empty()
-        : sketch.map(known -> known.tensors().get(info.name()));
+        : subject.sketch().map(known -> known.tensors().get(info.name()));
     Optional<Delta> delta = patched.map(model -> model.change(info.name())).orElse(Optional.ofNullable(patch.deltas().get(info.name())))
         .filter(change -> !(change instanceof Delta.Unchanged) && !patch.isExact())
         .filter(change -> change.shape().columns() == info.shape().columns());
@@ -172,20 +210,17 @@ public final class Checker {
         && (before.shape().equals(now.shape()) || now.shape().rank() >= 2);
   }
 
-  private PortabilityReport report(
-      Patch patch,
-      ModelVersion newBase,
-      Optional<PatchBase> record,
-      Optional<ModelVersion> oldBase,
-      List<TensorInfo> tensors,
-      Map<String, Measured> measured,
-      List<Finding> findings,
-      Optional<Storage> storage) {
+  private PortabilityReport report(Subject subject, Map<String, Measured> measured) throws IOException {
+    Patch patch = subject.patch();
+    ModelVersion newBase = subject.newBase();
+    List<Finding> findings = subject.findings();
+    boolean storedAsSeen = subject.view() == newBase;
+    Optional<Storage> storage = storedAsSeen || subject.patched().isEmpty() ? Optional.empty() : storage(patch, newBase, findings);
     Sums all = new Sums();
     Sums changed = new Sums();
     List<TensorReport> reports = new ArrayList<>();
     LineageFinder lineage = new LineageFinder();
-    for (TensorInfo tensor : tensors) {
+    for (TensorInfo tensor : measured(newBase)) {
       Measured found = measured.get(tensor.name());
       all.add(found.sums());
       if (found.sums().hasChange) {
@@ -202,12 +237,12 @@ public final class Checker {
     TensorReport patchedTotal = Facts.ofGroup("changed by the patch", changed);
     TensorReport total = Facts.ofGroup("all tensors", all);
     Lineage line = lineage.find();
-    Evidence evidence = oldBase.isPresent() ? Evidence.WEIGHTS : all.hasUpdate ? Evidence.SKETCHES : Evidence.NONE;
+    Evidence evidence = subject.oldBase().isPresent() ? Evidence.WEIGHTS : all.hasUpdate ? Evidence.SKETCHES : Evidence.NONE;
     Judge judge = new Judge(patch, line, findings, patchedTotal, total);
     Judge.Judgement judgement = judge.judge();
     return new PortabilityReport(
         patch.recipe(),
-        record.map(PatchBase::name),
+        subject.record().map(PatchBase::name),
         Names.last(newBase.name()),
         evidence,
         judgement.verdict(),

@@ -1,12 +1,15 @@
 package io.portllm.internal.portability;
 
 import io.portllm.Rounding;
+import java.io.Serializable;
 
 /**
  * What was summed up over one tensor or several. U is the update θ′ − θ, Δ the patch. Sums of tensors are added in one fixed order, so
  * totals do not depend on threads.
  */
-final class Sums {
+final class Sums implements Serializable {
+  private static final long serialVersionUID = 1L;
+
   long elements;
   long nonFinite;
 

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.common.jimfs.Configuration;
+import com.google.common.jimfs.Feature;
 import com.google.common.jimfs.Jimfs;
 import io.portllm.DType;
 import io.portllm.Fingerprint;
@@ -13,10 +14,12 @@ import io.portllm.io.Checkpoints;
 import io.portllm.io.PatchFile;
 import io.portllm.io.WriteOptions;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -54,6 +57,28 @@ class OtherFileSystemsTest {
       }
       try (ModelVersion written = Checkpoints.open(out)) {
         assertEquals(Fingerprint.of(patch.applyTo(newer)), Fingerprint.of(written));
+      }
+    }
+  }
+
+  @Test
+  void aFileSystemWhoseChannelsHaveOnePlaceHoldsInputs() throws IOException {
+    Configuration objects = Configuration.unix().toBuilder().setSupportedFeatures(Feature.LINKS).build();
+    try (FileSystem memory = Jimfs.newFileSystem(objects)) {
+      Path home = memory.getPath("/");
+      Path target = dir.resolve("out");
+      assertThrows(UnsupportedOperationException.class, () -> FileChannel.open(home.resolve("x"), StandardOpenOption.READ));
+      try (ModelVersion base = Checkpoints.open(trio.base().saveTo(home.resolve("base")));
+          ModelVersion tuned = Checkpoints.open(trio.fineTuned().resharded(trio.fineTuned().names(), 3).saveTo(home.resolve("tuned")));
+          ModelVersion newer = Checkpoints.open(trio.newBase().saveTo(home.resolve("newer")))) {
+        Checkpoints.write(Patch.from(tuned, base).applyTo(newer), target, WriteOptions.defaults().withThreads(4));
+        IOException refusal = assertThrows(IOException.class, () -> Checkpoints.write(newer, home.resolve("out")));
+        assertEquals(
+            "[/out] lies in an archive or on another file system on which outputs cannot be made whole or not at all",
+            refusal.getMessage());
+      }
+      try (ModelVersion written = Checkpoints.open(target)) {
+        assertEquals(Fingerprint.of(Patch.from(trio.fineTuned(), trio.base()).applyTo(trio.newBase())), Fingerprint.of(written));
       }
     }
   }

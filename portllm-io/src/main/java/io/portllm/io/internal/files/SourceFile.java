@@ -6,6 +6,8 @@ import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
+import java.nio.channels.SeekableByteChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -80,7 +82,7 @@ public final class SourceFile implements AutoCloseable {
       SourceFiles.Handle handle = files.acquire(this);
       try {
         Stage stage = Stage.read(path, position, destination.remaining());
-        read(handle.channel(), position, destination);
+        read(handle, position, destination);
         stage.done();
         return;
       } catch (ClosedChannelException e) {
@@ -92,13 +94,13 @@ public final class SourceFile implements AutoCloseable {
     }
   }
 
-  private void read(FileChannel channel, long position, ByteBuffer destination) throws IOException {
+  private void read(SourceFiles.Handle handle, long position, ByteBuffer destination) throws IOException {
     int start = destination.position();
     int end = destination.limit();
     while (destination.position() < end) {
       destination.limit(Math.min(end, destination.position() + Math.min(LARGEST_READ, end - destination.position())));
       long from = position + (destination.position() - start);
-      int count = channel.read(destination, from);
+      int count = handle.read(destination, from);
       if (count < 0) {
         throw new FileChangedException(
             path, "the file changed since it was opened: it had " + size + " bytes and ends before byte " + from + " now");
@@ -139,14 +141,9 @@ public final class SourceFile implements AutoCloseable {
   }
 
   /** Opens a channel on the file, which must be the one that was opened first. */
-  FileChannel openChannel() throws IOException {
+  SeekableByteChannel openChannel() throws IOException {
     verifyUnchanged();
-    FileChannel channel;
-    try {
-      channel = FileChannel.open(path, StandardOpenOption.READ);
-    } catch (UnsupportedOperationException e) {
-      throw new IOException(Paths.prefix(path) + "its file system cannot read by position", e);
-    }
+    SeekableByteChannel channel = newChannel();
     try {
       // The path may have been given to another file between the check and the opening.
       verifyUnchanged();
@@ -154,6 +151,23 @@ public final class SourceFile implements AutoCloseable {
     } catch (Throwable e) {
       channel.close();
       throw e;
+    }
+  }
+
+  /** Opens a channel that many threads read by position at once; where the file system has none, one that is placed. */
+  private SeekableByteChannel newChannel() throws IOException {
+    try {
+      return FileChannel.open(path, StandardOpenOption.READ);
+    } catch (UnsupportedOperationException e) {
+      return openPlaced();
+    }
+  }
+
+  private SeekableByteChannel openPlaced() throws IOException {
+    try {
+      return Files.newByteChannel(path, StandardOpenOption.READ);
+    } catch (UnsupportedOperationException e) {
+      throw new IOException(Paths.prefix(path) + "its file system cannot read by position", e);
     }
   }
 

@@ -1,7 +1,9 @@
 package io.portllm.io.internal.files;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -25,15 +27,25 @@ public final class SourceFiles implements AutoCloseable {
 
   /** An open channel and the number of threads that read from it. */
   static final class Handle {
-    private final FileChannel channel;
+    private final SeekableByteChannel channel;
     private int users;
 
-    Handle(FileChannel channel) {
+    Handle(SeekableByteChannel channel) {
       this.channel = channel;
     }
 
-    FileChannel channel() {
+    SeekableByteChannel channel() {
       return channel;
+    }
+
+    /** Reads some bytes, at least one unless the file ends before them. Other channels than files' have one place: one reader at a time. */
+    int read(ByteBuffer destination, long position) throws IOException {
+      if (channel instanceof FileChannel file) {
+        return file.read(destination, position);
+      }
+      synchronized (channel) {
+        return channel.position(position).read(destination);
+      }
     }
   }
 

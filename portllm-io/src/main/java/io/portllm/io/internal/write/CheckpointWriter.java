@@ -1,8 +1,5 @@
 package io.portllm.io.internal.write;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
 import com.google.common.collect.Iterables;
 import com.google.common.io.Closer;
 import io.portllm.IncompatibleModelException;
@@ -25,13 +22,12 @@ import io.portllm.io.internal.gguf.GgufModel;
 import io.portllm.io.internal.gguf.NewGguf;
 import io.portllm.io.internal.gguf.lens.HuggingFaceView;
 import io.portllm.io.internal.record.OutputRecord;
-import io.portllm.io.internal.safetensors.SafetensorsModel;
+import io.portllm.io.internal.safetensors.ShardIndex;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedByInterruptException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -40,7 +36,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.stream.IntStream;
@@ -49,8 +45,6 @@ import java.util.stream.IntStream;
 public final class CheckpointWriter {
   /** Bytes of the output that one thread computes and writes at a time. */
   private static final int CHUNK_BYTES = 1 << 20;
-
-  private static final String INDEX = "model.safetensors.index.json";
 
   private final ModelVersion model;
   private final WriteOptions options;
@@ -147,8 +141,9 @@ public final class CheckpointWriter {
       for (SideFile side : model.sideFiles()) {
         copy(side, folder);
       }
-      if (hasIndex()) {
-        writeIndex(folder.resolve(INDEX));
+      Optional<byte[]> index = IndexFile.of(model);
+      if (index.isPresent()) {
+        writeWhole(folder.resolve(ShardIndex.FILE_NAME), index.get());
       }
       if (options.records() && !model.shards().isEmpty()) {
         writeWhole(folder.resolve(OutputRecord.NAME), new Recorder(model).record(folder, target, inputs(model), options));
@@ -266,29 +261,6 @@ public final class CheckpointWriter {
     }
   }
 
-  private boolean hasIndex() {
-    ModelVersion origin = origin();
-    return origin instanceof SafetensorsModel files && files.isIndexed() || model.shards().size() > 1 && !(origin instanceof GgufModel);
-  }
-
-  /** The index as transformers writes it: total size first, then where each tensor is, sorted by name. */
-  private void writeIndex(Path file) throws IOException {
-    Map<String, Object> metadata = new LinkedHashMap<>();
-    if (origin() instanceof SafetensorsModel files) {
-      metadata.putAll(files.indexMetadata());
-    }
-    metadata.put("total_size", totalBytes());
-    Map<String, String> places = new TreeMap<>();
-    for (Shard shard : model.shards()) {
-      shard.tensors().forEach(tensor -> places.put(tensor.name(), shard.fileName()));
-    }
-    Map<String, Object> index = new LinkedHashMap<>();
-    index.put("metadata", metadata);
-    index.put("weight_map", places);
-    ObjectMapper mapper = new ObjectMapper(new JsonFactory()).enable(SerializationFeature.INDENT_OUTPUT);
-    writeWhole(file, (mapper.writeValueAsString(index) + "\n").getBytes(StandardCharsets.UTF_8));
-  }
-
   private void writeWhole(Path file, byte[] bytes) throws IOException {
     try (Disk.Sink out = disk.create(file)) {
       Disk.writeFully(out, ByteBuffer.wrap(bytes), 0);
@@ -297,11 +269,7 @@ public final class CheckpointWriter {
   }
 
   private ModelVersion origin() {
-    ModelVersion origin = model;
-    while (origin instanceof DerivedModel derived) {
-      origin = derived.newBase();
-    }
-    return origin;
+    return DerivedModel.origin(model);
   }
 
   /** An output below an input would change that model; an input below an output would be deleted with what the output replaces. */
