@@ -34,6 +34,7 @@ final class PortCommand implements Callable<Integer> {
   @Mixin private PatchOptions patchOptions;
   @Mixin private GgufOptions ggufOptions;
   @Mixin private DeviceOption device;
+  @Mixin private ResumeOptions resumeOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -50,7 +51,7 @@ final class PortCommand implements Callable<Integer> {
             ModelVersion ported = chosen.applyTo(newBase, ggufOptions.on(options));
             ggufOptions.prove(newBase, common);
             try (ProgressLine progress = new ProgressLine("porting")) {
-              report = Checkpoints.write(ported, output, common.writeOptions(progress));
+              report = Checkpoints.write(ported, output, resumeOptions.on(common.writeOptions(progress), spec, output));
             }
           }
           Reports.printPort(spec.commandLine().getOut(), report, tokens, common.json);

@@ -77,6 +77,14 @@ final class Reports {
       out.println(new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(root));
     } else {
       extract.ifPresent(found -> print(out, found));
+      report.notTakenOver().forEach(out::println);
+      if (!report.takenOver().isEmpty()) {
+        out.printf(
+            Locale.ROOT,
+            "resumed: %d weight files of an earlier run were taken over: %s%n",
+            report.takenOver().size(),
+            report.takenOver().stream().map(Names::plain).collect(Collectors.joining(" ")));
+      }
       out.printf(
           Locale.ROOT,
           "wrote %s: %d tensors, %s in %.1f s%n",
@@ -195,6 +203,10 @@ final class Reports {
     root.put("tensors", report.tensors());
     root.put("bytes", report.bytes());
     root.put("seconds", report.elapsed().toMillis() / 1e3);
+    if (!report.takenOver().isEmpty() || !report.notTakenOver().isEmpty()) {
+      report.takenOver().forEach(root.putArray("takenOver")::add);
+      report.notTakenOver().forEach(root.putArray("notTakenOver")::add);
+    }
     put(root.putObject("rounding"), report.total());
     ObjectNode changed = root.putObject("changed");
     report.rounding().forEach((name, rounding) -> put(changed.putObject(name), rounding));

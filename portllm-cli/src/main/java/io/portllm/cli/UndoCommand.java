@@ -31,6 +31,7 @@ final class UndoCommand implements Callable<Integer> {
   @Option(names = {"-o", "--output"}, required = true, paramLabel = "B", description = "The folder, .safetensors or .gguf file to make.")
   private Path output;
 
+  @Mixin private ResumeOptions resumeOptions;
   @Mixin private CommonOptions common;
 
   @Override
@@ -39,7 +40,8 @@ final class UndoCommand implements Callable<Integer> {
     try (PatchFile file = PatchFile.open(patch);
         ModelVersion model = Checkpoints.open(patched);
         ProgressLine progress = new ProgressLine("undoing")) {
-      report = Checkpoints.write(file.patch().inverse().applyTo(model), output, common.writeOptions(progress));
+      ModelVersion undone = file.patch().inverse().applyTo(model);
+      report = Checkpoints.write(undone, output, resumeOptions.on(common.writeOptions(progress), spec, output));
     }
     Reports.print(spec.commandLine().getOut(), report, common.json);
     return 0;

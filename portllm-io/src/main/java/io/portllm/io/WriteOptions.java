@@ -1,6 +1,9 @@
 package io.portllm.io;
 
+import com.google.common.collect.ImmutableList;
 import io.portllm.ProgressListener;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Executor;
@@ -12,7 +15,15 @@ import java.util.function.BooleanSupplier;
 public final class WriteOptions {
   private static final WriteOptions DEFAULTS =
       new WriteOptions(
-          false, false, Runtime.getRuntime().availableProcessors(), ProgressListener.NONE, () -> false, true, Optional.empty());
+          false,
+          false,
+          Runtime.getRuntime().availableProcessors(),
+          ProgressListener.NONE,
+          () -> false,
+          true,
+          Optional.empty(),
+          Optional.empty(),
+          List.of());
 
   private final boolean overwrite;
   private final boolean record;
@@ -21,6 +32,8 @@ public final class WriteOptions {
   private final BooleanSupplier cancelled;
   private final boolean sketches;
   private final Optional<Executor> executor;
+  private final Optional<String> work;
+  private final List<Path> workInputs;
 
   private WriteOptions(
       boolean overwrite,
@@ -29,7 +42,9 @@ public final class WriteOptions {
       ProgressListener progress,
       BooleanSupplier cancelled,
       boolean sketches,
-      Optional<Executor> executor) {
+      Optional<Executor> executor,
+      Optional<String> work,
+      List<Path> workInputs) {
     this.overwrite = overwrite;
     this.record = record;
     this.threads = threads;
@@ -37,6 +52,8 @@ public final class WriteOptions {
     this.cancelled = cancelled;
     this.sketches = sketches;
     this.executor = executor;
+    this.work = work;
+    this.workInputs = workInputs;
   }
 
   /** An existing output is refused; no record; one thread for each processor; nobody listens. */
@@ -46,7 +63,7 @@ public final class WriteOptions {
 
   /** These options, replacing an existing output once the new one is complete. */
   public WriteOptions overwriting() {
-    return new WriteOptions(true, record, threads, progress, cancelled, sketches, executor);
+    return new WriteOptions(true, record, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -55,12 +72,12 @@ public final class WriteOptions {
    * that, the output and what was changed in the new base are read again. Patch files have digests of their own.
    */
   public WriteOptions recording() {
-    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, executor);
+    return new WriteOptions(overwrite, true, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /** These options without a record. */
   public WriteOptions withoutRecord() {
-    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, executor);
+    return new WriteOptions(overwrite, false, threads, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -73,7 +90,7 @@ public final class WriteOptions {
     if (count < 1) {
       throw new IllegalArgumentException("threads must be at least 1 but was " + count);
     }
-    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, executor);
+    return new WriteOptions(overwrite, record, count, progress, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -85,12 +102,13 @@ public final class WriteOptions {
    * @param other not shut down here; if it refuses work, the write fails with its {@link java.util.concurrent.RejectedExecutionException}
    */
   public WriteOptions withExecutor(Executor other) {
-    return new WriteOptions(overwrite, record, threads, progress, cancelled, sketches, Optional.of(other));
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, sketches, Optional.of(other), work, workInputs);
   }
 
   /** These options with a listener. */
   public WriteOptions withProgress(ProgressListener listener) {
-    return new WriteOptions(overwrite, record, threads, Objects.requireNonNull(listener, "listener"), cancelled, sketches, executor);
+    Objects.requireNonNull(listener, "listener");
+    return new WriteOptions(overwrite, record, threads, listener, cancelled, sketches, executor, work, workInputs);
   }
 
   /**
@@ -98,7 +116,8 @@ public final class WriteOptions {
    * {@link java.util.concurrent.CancellationException} and leaves nothing behind. Interrupting the calling thread does the same.
    */
   public WriteOptions cancelledWhen(BooleanSupplier question) {
-    return new WriteOptions(overwrite, record, threads, progress, Objects.requireNonNull(question, "question"), sketches, executor);
+    Objects.requireNonNull(question, "question");
+    return new WriteOptions(overwrite, record, threads, progress, question, sketches, executor, work, workInputs);
   }
 
   /**
@@ -106,7 +125,28 @@ public final class WriteOptions {
    * the patch will work on a new base can then be told only with the old one at hand. Concerns patch files alone.
    */
   public WriteOptions withoutSketches() {
-    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, executor);
+    return new WriteOptions(overwrite, record, threads, progress, cancelled, false, executor, work, workInputs);
+  }
+
+  /**
+   * These options with a write of several weight files that can go on where it stopped. Each file that is finished is noted in a journal
+   * with its SHA-256; if the write is killed, cancelled or fails, what it finished stays in a hidden folder beside the target, until
+   * something is written to that target again. The next write with these options takes over the finished files whose bytes still have the
+   * digest that was noted, provided that it is the same work on the same inputs by the same version; else it says why not in
+   * {@link WriteReport#notTakenOver} and writes anew. Either way the output is the same, bit for bit.
+   *
+   * <p>An input counts as the same if name, size, times of change, identity and its first and last MiB are: not every byte is read again.
+   * On systems that do not keep a time of change that users cannot set, a file that was altered in its middle and given its old time back
+   * goes unnoticed.
+   *
+   * <p>Concerns models that are written as folders; other outputs are written anew. Each weight file is read once more for its digest.
+   *
+   * @param what what is computed, in words that differ whenever the bytes of the output might: the change with all its options
+   * @param inputs all files and folders that it is computed from; of folders, the files in them and in the folders directly in them
+   */
+  public WriteOptions resuming(String what, Path... inputs) {
+    return new WriteOptions(
+        overwrite, record, threads, progress, cancelled, sketches, executor, Optional.of(what), ImmutableList.copyOf(inputs));
   }
 
   /** Whether an existing output is replaced. */
@@ -137,6 +177,16 @@ public final class WriteOptions {
   /** Whether a patch file keeps sketches of its base. */
   public boolean sketches() {
     return sketches;
+  }
+
+  /** What is computed, if the write can go on where it stopped. */
+  public Optional<String> resumableWork() {
+    return work;
+  }
+
+  /** What it is computed from, if the write can go on where it stopped. */
+  public List<Path> resumableInputs() {
+    return workInputs;
   }
 
   /** Asked before each chunk; true stops the write. */

@@ -1,9 +1,11 @@
 package io.portllm.io;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableSortedMap;
 import io.portllm.Rounding;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -14,13 +16,31 @@ import java.util.Map;
  * @param bytes their size in bytes
  * @param rounding for each changed tensor, what rounding did
  * @param requantisation for each changed tensor of a quantised type, what quantising it again did to the change
+ * @param takenOver the weight files that an earlier write had finished and this one did not write again, see {@link WriteOptions#resuming};
+ *     counted in all other figures
+ * @param notTakenOver what an earlier write had left and this one could not use, a line each that says why
  * @param elapsed how long it took
  */
 public record WriteReport(
-    Path output, int tensors, long bytes, Map<String, Rounding> rounding, Map<String, Requantisation> requantisation, Duration elapsed) {
+    Path output,
+    int tensors,
+    long bytes,
+    Map<String, Rounding> rounding,
+    Map<String, Requantisation> requantisation,
+    List<String> takenOver,
+    List<String> notTakenOver,
+    Duration elapsed) {
   public WriteReport {
     rounding = ImmutableSortedMap.copyOf(rounding);
     requantisation = ImmutableSortedMap.copyOf(requantisation);
+    takenOver = ImmutableList.copyOf(takenOver);
+    notTakenOver = ImmutableList.copyOf(notTakenOver);
+  }
+
+  /** A report of a write that found nothing to take over. */
+  public WriteReport(
+      Path output, int tensors, long bytes, Map<String, Rounding> rounding, Map<String, Requantisation> requantisation, Duration elapsed) {
+    this(output, tensors, bytes, rounding, requantisation, List.of(), List.of(), elapsed);
   }
 
   /** What rounding did in all tensors together. */

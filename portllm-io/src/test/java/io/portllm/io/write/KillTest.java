@@ -17,6 +17,7 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -35,47 +36,85 @@ import org.junit.jupiter.api.io.TempDir;
 class KillTest {
   private static final int KILLS = Integer.getInteger("portllm.kills", 4);
 
-  /** Longer than a few rounds of the child take. */
-  private static final int LONGEST_MILLIS = 120;
+  /** Longer than the child takes for a few outputs. */
+  private static final int LONGEST_MILLIS = 60;
 
-  private static final List<String> TARGETS = List.of("folder", "file.safetensors", "file.gguf", "p.patch.safetensors");
+  /** Longer than it takes for its first one, for which classes are loaded. */
+  private static final int LONGEST_MILLIS_OF_FIRST = 250;
+
+  /** Options of the child's JVM, which can have a class path that it can load from an archive. */
+  private static final String CHILD = System.getProperty("portllm.child", "-cp " + System.getProperty("java.class.path"));
+
+  private static final List<String> TARGETS = List.of("folder", "resumed", "file.safetensors", "file.gguf", "p.patch.safetensors");
 
   @TempDir Path dir;
+
+  /** Makes what is written. */
+  static final class Inputs {
+    private Inputs() {}
+
+    public static void main(String... arguments) throws IOException {
+      Path inputs = Path.of(arguments[0]);
+      for (int version = 0; version < 2; version++) {
+        TestModel model = version == 0 ? Trio.of(DType.F32).base() : Trio.of(DType.F32).newBase();
+        model.saveFile(inputs.resolve(version + ".safetensors"));
+        model.resharded(Trio.names(), 2 + version).side("sub/notes.txt", "v" + version).saveTo(inputs.resolve("v" + version));
+        GgufBytes.everything(version).write(inputs.resolve(version + ".gguf"));
+      }
+    }
+  }
 
   /** The process that is killed. */
   static final class Child {
     private Child() {}
 
+    /** Inputs, outputs, and after how many of these to end. */
     public static void main(String[] arguments) throws IOException {
-      Path work = Path.of(arguments[1]);
-      write(Path.of(arguments[0]), work, 0);
-      System.out.println("running");
-      for (int round = 1; ; round++) {
-        write(Path.of(arguments[0]), work, round % 2);
+      Random random = new Random();
+      System.out.println("starting");
+      for (int i = 0; i < Integer.parseInt(arguments[2]); i++) {
+        write(Path.of(arguments[0]), Path.of(arguments[1]), TARGETS.get(random.nextInt(TARGETS.size())), random.nextInt(2));
+        if (i == 0) {
+          System.out.println("running");
+        }
       }
     }
   }
 
   private static void write(Path inputs, Path work, int version) throws IOException {
+    for (String target : TARGETS) {
+      write(inputs, work, target, version);
+    }
+  }
+
+  private static void write(Path inputs, Path work, String target, int version) throws IOException {
     WriteOptions options = WriteOptions.defaults().withThreads(2).overwriting().recording();
     Path base = inputs.resolve("v" + version);
-    try (ModelVersion one = Checkpoints.open(base);
-        ModelVersion other = Checkpoints.open(inputs.resolve("v" + (1 - version)));
-        ModelVersion gguf = Checkpoints.open(inputs.resolve(version + ".gguf"))) {
-      Checkpoints.write(one, work.resolve(TARGETS.get(0)), options);
-      try (ModelVersion file = Checkpoints.open(inputs.resolve(version + ".safetensors"))) {
-        Checkpoints.write(file, work.resolve(TARGETS.get(1)), options);
+    switch (target) {
+      case "folder" -> copy(base, work.resolve(target), options);
+      case "resumed" -> copy(base, work.resolve(target), options.resuming("copy", base));
+      case "file.safetensors" -> copy(inputs.resolve(version + ".safetensors"), work.resolve(target), options);
+      case "file.gguf" -> copy(inputs.resolve(version + ".gguf"), work.resolve(target), options);
+      default -> {
+        try (ModelVersion one = Checkpoints.open(base); ModelVersion other = Checkpoints.open(inputs.resolve("v" + (1 - version)))) {
+          PatchFile.write(Patch.from(one, other), work.resolve(target), options);
+        }
       }
-      Checkpoints.write(gguf, work.resolve(TARGETS.get(2)), options);
-      PatchFile.write(Patch.from(one, other), work.resolve(TARGETS.get(3)), options);
+    }
+  }
+
+  private static void copy(Path from, Path to, WriteOptions options) throws IOException {
+    try (ModelVersion model = Checkpoints.open(from)) {
+      Checkpoints.write(model, to, options);
     }
   }
 
   private Process start(Path inputs, Path work) throws IOException {
     String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-    return new ProcessBuilder(
-            java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp", System.getProperty("java.class.path"),
-            Child.class.getName(), inputs.toString(), work.toString())
+    List<String> command = new ArrayList<>(List.of(java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"));
+    command.addAll(List.of(CHILD.split(" ")));
+    command.addAll(List.of(Child.class.getName(), inputs.toString(), work.toString(), Integer.toString(Integer.MAX_VALUE)));
+    return new ProcessBuilder(command)
         .redirectError(ProcessBuilder.Redirect.INHERIT)
         .start();
   }
@@ -96,12 +135,7 @@ class KillTest {
   @Test
   void whoeverIsKilledLeavesOneOrTheOther() throws Exception {
     Path inputs = Files.createDirectory(dir.resolve("inputs"));
-    for (int version = 0; version < 2; version++) {
-      TestModel model = version == 0 ? Trio.of(DType.F32).base() : Trio.of(DType.F32).newBase();
-      model.saveFile(inputs.resolve(version + ".safetensors"));
-      model.resharded(Trio.names(), 2 + version).side("sub/notes.txt", "v" + version).saveTo(inputs.resolve("v" + version));
-      GgufBytes.everything(version).write(inputs.resolve(version + ".gguf"));
-    }
+    Inputs.main(inputs.toString());
     Map<String, String> given = Trees.contents(inputs);
     Path whole = Files.createDirectory(dir.resolve("whole"));
     Map<String, Set<Map<String, String>>> allowed = new TreeMap<>();
@@ -123,11 +157,13 @@ class KillTest {
       Process child = start(inputs, work);
       try {
         BufferedReader said = new BufferedReader(new InputStreamReader(child.getInputStream(), StandardCharsets.UTF_8));
-        // From the second line of its life on: the first round cleaned up after the one before.
-        if (random.nextInt(4) > 0) {
+        // In its first output, which is slow and cleans up after the process before, or in one of the next.
+        boolean isFirst = random.nextBoolean();
+        assertEquals("starting", said.readLine());
+        if (!isFirst) {
           assertEquals("running", said.readLine());
         }
-        Thread.sleep(random.nextInt(LONGEST_MILLIS));
+        Thread.sleep(random.nextInt(isFirst ? LONGEST_MILLIS_OF_FIRST : LONGEST_MILLIS));
         assertTrue(child.isAlive());
       } finally {
         child.destroyForcibly();
@@ -148,7 +184,7 @@ class KillTest {
     write(inputs, work, 1);
     assertEquals(Trees.contents(whole), Trees.contents(work));
     assertEquals(given, Trees.contents(inputs));
-    for (String target : TARGETS.subList(0, 3)) {
+    for (String target : TARGETS.subList(0, 4)) {
       assertTrue(Verification.of(work.resolve(target)).holds());
     }
     System.getLogger(KillTest.class.getName())

@@ -213,8 +213,14 @@ final class LossyDisk implements Disk {
     count();
     Node node = at(from);
     Disk.REAL.move(from, to);
-    // Both names are in one folder, and such a rename is done whole or not at all.
-    change(from, from.getFileName().toString(), to.getFileName().toString(), node);
+    if (from.getParent().equals(to.getParent())) {
+      // Such a rename is done whole or not at all.
+      change(from, from.getFileName().toString(), to.getFileName().toString(), node);
+    } else {
+      // Each folder may have been synced without the other: the file may then be in both, or in neither.
+      change(to, null, to.getFileName().toString(), node);
+      change(from, from.getFileName().toString(), null, null);
+    }
   }
 
   @Override

@@ -18,6 +18,7 @@ import java.io.InterruptedIOException;
 import java.lang.management.BufferPoolMXBean;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,6 +29,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -207,6 +209,25 @@ class SharingTest {
     return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream().mapToLong(BufferPoolMXBean::getMemoryUsed).sum();
   }
 
+  /** All that this process has open, and the bytes of memory it takes; nothing where the system does not tell. */
+  private static String held() throws IOException {
+    Path self = Path.of("/proc/self");
+    if (!Files.isDirectory(self)) {
+      return "";
+    }
+    String resident = Files.readAllLines(self.resolve("status")).stream().filter(line -> line.startsWith("VmRSS")).findFirst().orElse("");
+    return handles() + " handles, " + resident.replaceAll("\\s+", " ") + ", " + (directBytes() >> 20) + " MB direct";
+  }
+
+  private static long handles() throws IOException {
+    if (!Files.isDirectory(Path.of("/proc/self/fd"))) {
+      return 0;
+    }
+    try (Stream<Path> paths = Files.list(Path.of("/proc/self/fd"))) {
+      return paths.count();
+    }
+  }
+
   private void port(Path tuned, Path base, Path newer, Path patch, int round) throws IOException {
     AtomicInteger asked = new AtomicInteger();
     WriteOptions options = WriteOptions.defaults().withThreads(2).overwriting();
@@ -235,7 +256,15 @@ class SharingTest {
     Path newer = trio.newBase().resharded(Trio.names(), 3).saveTo(dir.resolve("newer"));
     Path patch = dir.resolve("p.patch.safetensors");
     long most = 0;
+    long handles = 0;
     for (int round = 0; round < ROUNDS; round++) {
+      if (round == Math.min(ROUNDS - 1, 50)) {
+        // Jars and the like are open by now.
+        handles = handles();
+      }
+      if (round % 500 == 50) {
+        System.getLogger(SharingTest.class.getName()).log(System.Logger.Level.INFO, "after " + round + " rounds: " + held());
+      }
       port(tuned, base, newer, patch, round);
       assertEquals(List.of(), Trees.openFiles(dir));
       most = Math.max(most, directBytes());
@@ -248,7 +277,8 @@ class SharingTest {
       held = directBytes();
     }
     System.getLogger(SharingTest.class.getName())
-        .log(System.Logger.Level.INFO, ROUNDS + " rounds; direct memory " + held + " in the end, " + most + " at most");
+        .log(System.Logger.Level.INFO, ROUNDS + " rounds; " + held() + " in the end, " + (most >> 20) + " MB direct at most");
+    assertTrue(handles() <= handles, handles + " handles became " + handles());
     // What all rounds together allocate is some 50 MB for each.
     assertTrue(held <= 64 << 20, held + " bytes are held");
     assertEquals(List.of("base", "newer", "out", "p.patch.safetensors", "tuned"), Trees.names(dir));

@@ -26,6 +26,7 @@ import java.nio.file.Path;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -87,9 +88,31 @@ class VerificationTest {
     assertEquals(Fingerprint.of(trio.base()).digest(), record.at("/patches/0/base/fingerprint").asText());
     try (ModelVersion patch = Checkpoints.open(dir.resolve("p.patch.safetensors"))) {
       String seal = patch.shards().get(0).metadata().get("portllm.digest");
-      assertEquals("[{\"name\":\"newer\"},{\"name\":\"p.patch.safetensors\",\"patch\":\"" + seal + "\"}]", record.get("inputs").toString());
+      String newer = "{\"name\":\"newer\",\"fingerprint\":\"" + Fingerprint.of(trio.newBase()).digest() + "\"}";
+      assertEquals("[" + newer + ",{\"name\":\"p.patch.safetensors\",\"patch\":\"" + seal + "\"}]", record.get("inputs").toString());
     }
     assertFalse(record.toString().contains(dir.toString()));
+  }
+
+  /** No patch file says what the base was: it and the fine-tuned model are digested. */
+  @Test
+  void aPortInOnePassSaysWhichModelsWereRead() throws IOException {
+    Path newer = trio.newBase().saveTo(dir.resolve("newer"));
+    try (ModelVersion tuned = Checkpoints.open(trio.fineTuned().saveTo(dir.resolve("tuned")));
+        ModelVersion base = Checkpoints.open(trio.base().saveTo(dir.resolve("base")));
+        ModelVersion onto = Checkpoints.open(newer)) {
+      Checkpoints.write(Patch.from(tuned, base).applyTo(onto), dir.resolve("out"), RECORDING);
+    }
+    JsonNode record = json(dir.resolve("out/portllm.json"));
+    Map<String, String> found = new TreeMap<>();
+    record.get("inputs").forEach(input -> found.put(input.get("name").asText(), input.get("fingerprint").asText()));
+    Map<String, String> expected = new TreeMap<>();
+    expected.put("newer", Fingerprint.of(trio.newBase()).digest());
+    expected.put("base", Fingerprint.of(trio.base()).digest());
+    expected.put("tuned", Fingerprint.of(trio.fineTuned()).digest());
+    assertEquals(expected, found);
+    assertEquals(expected.get("base"), record.at("/patches/0/base/fingerprint").asText());
+    assertEquals(expected.get("newer"), record.at("/onto/fingerprint").asText());
   }
 
   /** The list that OpenSSF model signing signs: sorted, of each file its SHA-256, and the SHA-256 of those. */

@@ -36,8 +36,13 @@ final class Writers {
    * @param target the name of the output
    * @param writer writes it
    * @param older writes another of the same name, to be replaced
+   * @param resumes whether a write that fails leaves what it finished to the next
    */
-  record Kind(String name, String target, Writer writer, Writer older) {
+  record Kind(String name, String target, Writer writer, Writer older, boolean resumes) {
+    Kind(String name, String target, Writer writer, Writer older) {
+      this(name, target, writer, older, false);
+    }
+
     @Override
     public String toString() {
       return name;
@@ -49,14 +54,12 @@ final class Writers {
   /** All kinds; inputs are put into {@code inputs}. */
   static List<Kind> all(Path inputs) throws IOException {
     TestModel small = model("small", 1);
-    TestModel tuned = model("tuned", 2);
-    TestModel sharded = model("sharded", 3).resharded(List.of("a.weight", "b.weight", "c.bias"), 2).side("sub/notes.txt", "text");
-    Path base = small.saveTo(inputs.resolve("base"));
-    Path fineTuned = tuned.saveTo(inputs.resolve("tuned"));
-    Path exact = inputs.resolve("exact.patch.safetensors");
-    PatchFile.write(Patch.exact(tuned, small), exact);
-    Path gguf = gguf(1).write(inputs.resolve("m.gguf"));
-    Path otherGguf = gguf(2).write(inputs.resolve("n.gguf"));
+    small.saveTo(inputs.resolve("base"));
+    model("tuned", 2).saveTo(inputs.resolve("tuned"));
+    small.resharded(List.of("a.weight", "b.weight", "c.bias"), 3).saveTo(inputs.resolve("shards"));
+    PatchFile.write(Patch.exact(model("tuned", 2), small), inputs.resolve("exact.patch.safetensors"));
+    gguf(1).write(inputs.resolve("m.gguf"));
+    gguf(2).write(inputs.resolve("n.gguf"));
     for (int part = 1; part <= 2; part++) {
       new GgufBytes()
           .entry("split.no", ValueType.U16, (short) (part - 1))
@@ -65,12 +68,32 @@ final class Writers {
           .tensor("t" + part, DType.Q4_0, 2, 32)
           .write(inputs.resolve("split").resolve("m-0000" + part + "-of-00002.gguf"));
     }
+    return of(inputs);
+  }
+
+  /** All kinds, of inputs that are there. */
+  static List<Kind> of(Path inputs) {
+    TestModel small = model("small", 1);
+    TestModel tuned = model("tuned", 2);
+    TestModel sharded = model("sharded", 3).resharded(List.of("a.weight", "b.weight", "c.bias"), 2).side("sub/notes.txt", "text");
+    Path base = inputs.resolve("base");
+    Path fineTuned = inputs.resolve("tuned");
+    Path shards = inputs.resolve("shards");
+    Path exact = inputs.resolve("exact.patch.safetensors");
+    Path gguf = inputs.resolve("m.gguf");
+    Path otherGguf = inputs.resolve("n.gguf");
     Writer folder = copy(base);
     return List.of(
         new Kind("safetensors file", "out.safetensors", copy(base.resolve("model.safetensors")), copy(fineTuned.resolve("model.safetensors"))),
         new Kind("folder", "out", folder, (target, options, disk) -> CheckpointWriter.write(sharded, target, options, disk)),
         new Kind("sharded folder", "out", (target, options, disk) -> CheckpointWriter.write(sharded, target, options, disk), folder),
         new Kind("port", "out", (target, options, disk) -> port(fineTuned, base, target, options, disk), folder),
+        new Kind(
+            "resumed port",
+            "out",
+            (target, options, disk) -> port(fineTuned, shards, target, options.resuming("half", fineTuned, shards), disk),
+            folder,
+            true),
         new Kind("GGUF file", "out.gguf", copy(gguf), copy(otherGguf)),
         new Kind("split GGUF", "out", copy(inputs.resolve("split/m-00001-of-00002.gguf")), folder),
         new Kind("patch file", "p.patch.safetensors", patch(Patch.from(tuned, small)), patch(Patch.from(small, tuned))),

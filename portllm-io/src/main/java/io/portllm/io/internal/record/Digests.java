@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
@@ -26,13 +27,16 @@ import java.util.stream.Stream;
 public final class Digests {
   private static final int RUN_BYTES = 1 << 20;
 
+  /** What is in a folder besides the model. */
+  private static final Set<String> OWN = Set.of(OutputRecord.NAME, OutputRecord.JOURNAL);
+
   private final Map<String, String> files = new ConcurrentHashMap<>();
   private final List<Work> work = new ArrayList<>();
 
   /** One task and the bytes it goes through. */
   private record Work(long bytes, Parallel.Task task) {}
 
-  /** Adds all files below an output but records, or the output itself if it is a file, then called {@code name}. */
+  /** Adds all files below an output but its record and its journal, or the output itself if it is a file, then called {@code name}. */
   public Digests files(Path output, String name) throws IOException {
     if (!Files.isDirectory(output)) {
       add(name, output);
@@ -41,8 +45,8 @@ public final class Digests {
     try (Stream<Path> paths = Files.walk(output)) {
       for (Path path : (Iterable<Path>) paths.sorted()::iterator) {
         Path below = output.relativize(path);
-        boolean isRecord = below.getNameCount() == 1 && below.toString().equals(OutputRecord.NAME);
-        if (!isRecord && !Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS)) {
+        boolean isOwn = below.getNameCount() == 1 && OWN.contains(below.toString());
+        if (!isOwn && !Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS)) {
           add(below.toString().replace(output.getFileSystem().getSeparator(), "/"), path);
         }
       }
@@ -84,7 +88,8 @@ public final class Digests {
     return new TreeMap<>(files);
   }
 
-  private static String sha256(Path file) throws IOException {
+  /** The SHA-256 of a file, 64 lower-case hexadecimal digits. */
+  public static String sha256(Path file) throws IOException {
     Hasher hasher = Hashing.sha256().newHasher();
     byte[] run = new byte[RUN_BYTES];
     Stage stage = Stage.hash(file, Files.size(file));

@@ -23,7 +23,10 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collection;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
@@ -35,17 +38,29 @@ import java.util.TreeMap;
  * @param origin how it came to be: {@code portllm}, {@code onto}, {@code patches} and {@code inputs}
  * @param fingerprint the digest of the model
  * @param tensors each tensor's type, shape and digest, as in a patch file's {@code portllm.base.tensors}
- * @param files the SHA-256 of each file, by its path below the output with {@code /} between parts
+ * @param files the SHA-256 of each file, by its path below the output with {@code /} between parts, in the order of the parts
  */
 public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<String, Entry> tensors, SortedMap<String, String> files) {
   /** What the record of a folder is called; that of a file ends in a dot and this. */
   public static final String NAME = "portllm.json";
+
+  /** What the journal of a folder that is not finished is called; it is deleted before the folder is put in place. */
+  public static final String JOURNAL = ".portllm.journal";
 
   private static final String FORMAT = "portllm.record";
   private static final int VERSION = 1;
 
   /** The most bytes of a record: some 100,000 tensors. */
   private static final int MOST_BYTES = 16 << 20;
+
+  /**
+   * Paths as model signing orders them: part by part, each by its code points, so that {@code a/b} comes before {@code a.b} although the dot
+   * is less than the slash.
+   */
+  private static final Comparator<String> BY_PARTS =
+      Comparator.comparing(
+          path -> Arrays.stream(path.split("/")).map(part -> part.codePoints().toArray()).toArray(int[][]::new),
+          (one, other) -> Arrays.compare(one, other, Arrays::compare));
 
   private static final String STATEMENT = "https://in-toto.io/Statement/v1";
   private static final String PREDICATE = "https://model_signing/signature/v1.0";
@@ -72,7 +87,13 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
   public static OutputRecord of(ObjectNode origin, Collection<TensorInfo> tensors, Map<String, String> digests, Map<String, String> files) {
     TreeMap<String, Entry> entries = new TreeMap<>();
     tensors.forEach(tensor -> entries.put(tensor.name(), Entry.of(tensor, digests.get(tensor.name()))));
-    return new OutputRecord(origin, Fingerprint.of(digests).digest(), entries, new TreeMap<>(files));
+    return new OutputRecord(origin, Fingerprint.of(digests).digest(), entries, sorted(files));
+  }
+
+  private static SortedMap<String, String> sorted(Map<String, String> files) {
+    SortedMap<String, String> sorted = new TreeMap<>(BY_PARTS);
+    sorted.putAll(files);
+    return sorted;
   }
 
   /** The record as a file, the same bytes for equal records. */
@@ -97,8 +118,8 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
     return (json.writer(printer).writeValueAsString(root) + "\n").getBytes(StandardCharsets.UTF_8);
   }
 
-  /** The SHA-256 of the digests of all files, in the order of their names. */
-  private static String rootDigest(SortedMap<String, String> files) {
+  /** The SHA-256 of the digests of all files, in their order. */
+  private static String rootDigest(Map<String, String> files) {
     Hasher hasher = Hashing.sha256().newHasher();
     files.values().forEach(digest -> hasher.putBytes(BaseEncoding.base16().lowerCase().decode(digest)));
     return hasher.hash().toString();
@@ -129,7 +150,7 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
       tensors.put(entry.getKey(), new Entry(node.path(0).asText(), node.path(1).asText(), digest));
       digests.put(entry.getKey(), digest);
     }
-    SortedMap<String, String> files = new TreeMap<>();
+    Map<String, String> files = new LinkedHashMap<>();
     for (JsonNode node : root.path("statement").path("predicate").path("resources")) {
       String name = node.path("name").asText();
       if (files.put(name, digest(file, "file " + Names.quote(name), node.path("digest"))) != null) {
@@ -148,7 +169,7 @@ public record OutputRecord(ObjectNode origin, String fingerprint, SortedMap<Stri
     root.properties().stream()
         .filter(entry -> !Set.of("format", "version", "model", "statement").contains(entry.getKey()))
         .forEach(entry -> origin.set(entry.getKey(), entry.getValue()));
-    return new OutputRecord(origin, fingerprint, tensors, files);
+    return new OutputRecord(origin, fingerprint, tensors, sorted(files));
   }
 
   private static JsonNode parse(Path file, byte[] bytes) throws IOException {

@@ -10,6 +10,7 @@ import io.portllm.Vocabulary;
 import io.portllm.internal.text.Names;
 import io.portllm.io.MalformedModelException;
 import io.portllm.io.internal.files.ModelFolder;
+import io.portllm.io.internal.files.Paths;
 import io.portllm.io.internal.files.SourceFile;
 import io.portllm.io.internal.files.SourceFiles;
 import io.portllm.io.internal.files.StoredModel;
@@ -41,6 +42,8 @@ public final class SafetensorsModel implements StoredModel {
   private static final String SINGLE_FILE = "model.safetensors";
   private static final String ADAPTER_FILE = "adapter_model.safetensors";
   private static final String CONFIG = "config.json";
+
+  private static final System.Logger LOG = System.getLogger(SafetensorsModel.class.getName());
 
   /** The longest {@code config.json}: 16 MiB; those with 20,000 class names have 2. */
   private static final int LONGEST_CONFIG = 16 << 20;
@@ -94,6 +97,8 @@ public final class SafetensorsModel implements StoredModel {
       reader.readInto(model);
       model.shards = ImmutableList.copyOf(model.shards);
       model.tensors = model.shards.stream().flatMap(shard -> shard.tensors().stream()).collect(ImmutableList.toImmutableList());
+      ConfigCheck.disagreement(model.config, model.tensors)
+          .ifPresent(text -> LOG.log(System.Logger.Level.WARNING, Paths.prefix(path) + text));
       return model;
     } catch (Throwable e) {
       try {

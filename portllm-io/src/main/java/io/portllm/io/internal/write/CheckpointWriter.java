@@ -59,6 +59,11 @@ public final class CheckpointWriter {
     this.weights = new Weights(model);
   }
 
+  /** What is done with a weight file that is on the disk. */
+  private interface Finish {
+    void of(Path file, Shard shard) throws IOException;
+  }
+
   /** Writes {@code model} to a folder, or to a single file if the name of {@code output} ends in {@code .safetensors} or {@code .gguf}. */
   public static WriteReport write(ModelVersion model, Path output, WriteOptions options) throws IOException {
     return write(model, output, options, Disk.REAL);
@@ -104,34 +109,35 @@ public final class CheckpointWriter {
   }
 
   private WriteReport writeFile(Path target) throws IOException {
-    try (Output output = new Output(target, false, options.overwrites(), disk)) {
-      requireRoom(target);
+    try (Output output = new Output(target, false, options.overwrites(), false, disk)) {
+      requireRoom(target, totalBytes());
       requireExactBases();
-      writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())));
+      writeShards(Map.of(output.temporary(), Iterables.getOnlyElement(model.shards())), (file, shard) -> {});
       if (options.records()) {
         writeWhole(output.temporaryRecord(), new Recorder(model).record(output.temporary(), target, inputs(model), options));
       }
       model.verifyUnchanged();
       output.commit();
     }
-    return report(target);
+    return report(target, List.of(), List.of());
   }
 
   private WriteReport writeFolder(Path target) throws IOException {
     refuseAroundInputs(target);
-    try (Output output = new Output(target, true, options.overwrites(), disk)) {
-      requireRoom(target);
-      requireExactBases();
+    boolean resumes = options.resumableWork().isPresent();
+    try (Output output = new Output(target, true, options.overwrites(), resumes, disk);
+        Resumption resumption = new Resumption(model, inputs(model), options, weights, output, disk)) {
       Path folder = output.temporary();
-      Map<Path, Shard> files = new LinkedHashMap<>();
-      for (Shard shard : model.shards()) {
-        Path file = placeOf(shard.fileName(), folder);
-        if (files.put(file, shard) != null) {
-          throw new IllegalArgumentException("two weight files of " + Names.quote(model.name()) + " are called "
-              + Names.quote(shard.fileName()));
-        }
+      Map<Path, Shard> files = places(folder);
+      requireRoom(target, totalBytes() - resumption.takeOver(files));
+      try {
+        requireExactBases();
+        writeShards(files, resumption::finished);
+      } catch (IncompatibleModelException e) {
+        // The same work would be refused again.
+        resumption.end();
+        throw e;
       }
-      writeShards(files);
       for (SideFile side : model.sideFiles()) {
         copy(side, folder);
       }
@@ -143,9 +149,22 @@ public final class CheckpointWriter {
         writeWhole(folder.resolve(OutputRecord.NAME), new Recorder(model).record(folder, target, inputs(model), options));
       }
       model.verifyUnchanged();
+      resumption.end();
       output.commit();
+      return report(target, resumption.taken(), resumption.refused());
     }
-    return report(target);
+  }
+
+  /** Where each weight file goes. */
+  private Map<Path, Shard> places(Path folder) throws IOException {
+    Map<Path, Shard> files = new LinkedHashMap<>();
+    for (Shard shard : model.shards()) {
+      if (files.put(placeOf(shard.fileName(), folder), shard) != null) {
+        throw new IllegalArgumentException("two weight files of " + Names.quote(model.name()) + " are called "
+            + Names.quote(shard.fileName()));
+      }
+    }
+    return files;
   }
 
   /** Compares the models that exact patches are applied to with those that they were made on, before anything is written. */
@@ -179,12 +198,18 @@ public final class CheckpointWriter {
     }
   }
 
-  private void writeShards(Map<Path, Shard> files) throws IOException {
+  private void writeShards(Map<Path, Shard> files, Finish finish) throws IOException {
     Progress progress = new Progress(options.progress(), totalBytes());
+    long takenOver = totalBytes() - files.values().stream().mapToLong(CheckpointWriter::bytes).sum();
+    if (takenOver > 0) {
+      progress.add(takenOver);
+    }
     DirectBuffers buffers = new DirectBuffers(CHUNK_BYTES);
     try (Closer closer = Closer.create()) {
       List<ShardFile> shards = new ArrayList<>();
-      files.forEach((file, shard) -> shards.add(closer.register(new ShardFile(runs(shard), file, disk, buffers, progress))));
+      files.forEach(
+          (file, shard) ->
+              shards.add(closer.register(new ShardFile(runs(shard), file, disk, buffers, progress, () -> finish.of(file, shard)))));
       Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
     }
   }
@@ -278,19 +303,24 @@ public final class CheckpointWriter {
     return List.of();
   }
 
-  private void requireRoom(Path target) throws IOException {
+  private void requireRoom(Path target, long bytes) throws IOException {
     long room = disk.room(target.toAbsolutePath().getParent());
-    if (room < totalBytes()) {
-      throw new IOException("[" + target + "] needs " + totalBytes() + " bytes, but the disk has " + room + " left");
+    if (room < bytes) {
+      throw new IOException("[" + target + "] needs " + bytes + " bytes, but the disk has " + room + " left");
     }
+  }
+
+  private static long bytes(Shard shard) {
+    return shard.tensors().stream().mapToLong(TensorInfo::bytes).sum();
   }
 
   private long totalBytes() {
     return model.tensors().stream().mapToLong(TensorInfo::bytes).sum();
   }
 
-  private WriteReport report(Path target) {
+  private WriteReport report(Path target, List<String> takenOver, List<String> notTakenOver) {
     Duration elapsed = Duration.ofNanos(System.nanoTime() - started);
-    return new WriteReport(target, model.tensors().size(), totalBytes(), weights.rounding(), weights.requantisation(), elapsed);
+    return new WriteReport(
+        target, model.tensors().size(), totalBytes(), weights.rounding(), weights.requantisation(), takenOver, notTakenOver, elapsed);
   }
 }

@@ -35,17 +35,20 @@ final class Output implements AutoCloseable {
   private final Disk disk;
   private final String prefix;
   private final TargetLock lock;
+  private final List<Path> leftovers = new ArrayList<>();
   private final Path temporary;
   private final Path record;
   private Path temporaryRecord;
   private boolean committed;
+  private boolean kept;
 
   /**
    * Checks the target and makes the temporary.
    *
+   * @param resumes whether unfinished folders that dead processes left are not to be deleted yet
    * @throws FileAlreadyExistsException if the target exists and is not to be overwritten
    */
-  Output(Path requested, boolean folder, boolean overwrite, Disk disk) throws IOException {
+  Output(Path requested, boolean folder, boolean overwrite, boolean resumes, Disk disk) throws IOException {
     this.target = requested.toAbsolutePath().normalize();
     this.folder = folder;
     this.overwrite = overwrite;
@@ -63,7 +66,7 @@ final class Output implements AutoCloseable {
     checkTarget();
     this.lock = TargetLock.of(target, disk);
     try {
-      recover();
+      recover(resumes);
       checkTarget();
       this.temporary = newTemporary();
       if (folder) {
@@ -206,8 +209,25 @@ final class Output implements AutoCloseable {
     }
   }
 
+  /** The unfinished folders that dead processes left, if they were not to be deleted. */
+  List<Path> leftovers() {
+    return leftovers;
+  }
+
+  /** Deletes them. */
+  void deleteLeftovers() throws IOException {
+    for (Path leftover : leftovers) {
+      delete(leftover);
+    }
+  }
+
+  /** Leaves the temporary where it is, for a later writer, unless it is committed. */
+  void keep() {
+    kept = true;
+  }
+
   /** Puts an old folder back that a dead process left aside, and deletes what dead processes left unfinished. */
-  private void recover() throws IOException {
+  private void recover(boolean resumes) throws IOException {
     Pattern ours = Pattern.compile(Pattern.quote(prefix) + "[0-9]+-[0-9a-f]+\\.(tmp|old)");
     List<Path> left = new ArrayList<>();
     try (DirectoryStream<Path> entries = Files.newDirectoryStream(target.getParent())) {
@@ -226,6 +246,8 @@ final class Output implements AutoCloseable {
     for (Path entry : left) {
       if (entry.getFileName().toString().endsWith(".old") && isFree(target)) {
         move(entry, target);
+      } else if (resumes && entry.toString().endsWith(".tmp") && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)) {
+        leftovers.add(entry);
       } else {
         delete(entry);
       }
@@ -280,11 +302,11 @@ final class Output implements AutoCloseable {
         });
   }
 
-  /** Deletes the temporary unless it was committed, and ends the lock. */
+  /** Deletes the temporary unless it was committed or is kept, and ends the lock. */
   @Override
   public void close() throws IOException {
     try {
-      if (!committed) {
+      if (!committed && !kept) {
         delete(temporary);
       }
       if (temporaryRecord != null) {

@@ -21,8 +21,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -43,6 +45,12 @@ final class Recorder {
     this.origin = at;
   }
 
+  /** The version of this program. */
+  static String version() {
+    String version = Recorder.class.getPackage().getImplementationVersion();
+    return version == null ? "unpackaged" : version;
+  }
+
   /**
    * The record's bytes.
    *
@@ -54,13 +62,23 @@ final class Recorder {
     String name = target.getFileName().toString();
     Map<String, String> digests = new ConcurrentHashMap<>();
     Map<String, String> before = new ConcurrentHashMap<>();
+    Map<ModelVersion, Map<String, String>> others = new IdentityHashMap<>();
     Digests work = new Digests().files(written, name);
     try (ModelVersion output = open(written)) {
       work.tensors(output, output.tensors(), digests);
       work.tensors(origin, origin.tensors().stream().filter(tensor -> !isKept(tensor)).toList(), before);
+      for (StoredModel input : inputs) {
+        if (input != origin && seal(input).isEmpty() && !others.containsKey(input)) {
+          others.put(input, new ConcurrentHashMap<>());
+          work.tensors(input, input.tensors(), others.get(input));
+        }
+      }
       work.run(options);
       origin.tensors().stream().filter(this::isKept).forEach(tensor -> before.put(tensor.name(), digests.get(tensor.name())));
-      ObjectNode made = made(Fingerprint.of(before).digest(), inputs);
+      Map<ModelVersion, String> fingerprints = new IdentityHashMap<>();
+      others.forEach((input, found) -> fingerprints.put(input, Fingerprint.of(found).digest()));
+      fingerprints.put(origin, Fingerprint.of(before).digest());
+      ObjectNode made = made(inputs, fingerprints);
       return OutputRecord.of(made, output.tensors(), digests, work.ofFiles()).encode(name);
     }
   }
@@ -77,32 +95,32 @@ final class Recorder {
     return steps.stream().noneMatch(step -> step.changes(tensor.name())) && model.find(tensor.name()).filter(tensor::equals).isPresent();
   }
 
-  private ObjectNode made(String fingerprint, List<StoredModel> inputs) {
-    ObjectNode node = json.createObjectNode();
-    String version = Recorder.class.getPackage().getImplementationVersion();
-    node.put("portllm", version == null ? "unpackaged" : version);
-    node.putObject("onto").put("name", Names.last(origin.name())).put("fingerprint", fingerprint);
+  /** What the seal of a patch file says; a model has none. */
+  private static Optional<String> seal(StoredModel input) {
+    return input.shards().stream().flatMap(shard -> Optional.ofNullable(shard.metadata().get("portllm.digest")).stream()).findFirst();
+  }
+
+  private ObjectNode made(List<StoredModel> inputs, Map<ModelVersion, String> fingerprints) {
+    ObjectNode node = json.createObjectNode().put("portllm", version());
+    node.putObject("onto").put("name", Names.last(origin.name())).put("fingerprint", fingerprints.get(origin));
     ArrayNode patches = node.putArray("patches");
-    steps.forEach(step -> step.patch().ifPresent(patch -> describe(patch, patches.addObject())));
+    steps.forEach(step -> step.patch().ifPresent(patch -> describe(patch, fingerprints, patches.addObject())));
     Map<String, ObjectNode> sorted = new TreeMap<>();
     for (StoredModel input : inputs) {
       ObjectNode entry = json.createObjectNode().put("name", Names.last(input.name()));
-      input.shards().stream()
-          .map(shard -> shard.metadata().get("portllm.digest"))
-          .filter(digest -> digest != null)
-          .forEach(digest -> entry.put("patch", digest));
+      seal(input).ifPresentOrElse(digest -> entry.put("patch", digest), () -> entry.put("fingerprint", fingerprints.get(input)));
       sorted.put(entry.toString(), entry);
     }
     node.putArray("inputs").addAll(sorted.values());
     return node;
   }
 
-  private static void describe(Patch patch, ObjectNode node) {
+  private static void describe(Patch patch, Map<ModelVersion, String> fingerprints, ObjectNode node) {
     node.put("recipe", patch.recipe()).put("exact", patch.isExact()).put("tensors", patch.deltas().size());
     if (patch.base().isPresent()) {
       PatchBase base = patch.base().get();
       ObjectNode entry = node.putObject("base").put("name", base.name());
-      base.fingerprint().ifPresent(digest -> entry.put("fingerprint", digest));
+      base.fingerprint().or(() -> base.model().map(fingerprints::get)).ifPresent(digest -> entry.put("fingerprint", digest));
     }
   }
 }

@@ -22,6 +22,7 @@ final class ShardFile implements Closeable {
   private final Progress progress;
   private final List<Chunk> chunks = new ArrayList<>();
   private final AtomicInteger unfinished;
+  private final Parallel.Task whenFinished;
   private Disk.Sink sink;
 
   /** A part of a run. */
@@ -30,9 +31,14 @@ final class ShardFile implements Closeable {
   /** Parts that lie side by side in the file. */
   private record Chunk(long position, List<Part> parts) {}
 
-  /** The file that consists of {@code runs}, end to end. */
-  ShardFile(List<Run> runs, Path file, Disk disk, DirectBuffers buffers, Progress progress) {
+  /**
+   * The file that consists of {@code runs}, end to end.
+   *
+   * @param whenFinished done once the file is on the disk
+   */
+  ShardFile(List<Run> runs, Path file, Disk disk, DirectBuffers buffers, Progress progress, Parallel.Task whenFinished) {
     this.file = file;
+    this.whenFinished = whenFinished;
     this.disk = disk;
     this.buffers = buffers;
     this.progress = progress;
@@ -92,6 +98,7 @@ final class ShardFile implements Closeable {
     }
     if (unfinished.decrementAndGet() == 0) {
       finish();
+      whenFinished.run();
     }
     progress.add(weights);
   }

@@ -19,6 +19,8 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 
@@ -42,6 +44,23 @@ final class Weights {
   /** For each changed tensor of a quantised type that was read, what quantising it again did. */
   Map<String, Requantisation> requantisation() {
     return Maps.transformValues(sums, parts -> BlockSums.total(parts.values()));
+  }
+
+  /** What is known of the tensors of a file that is finished. */
+  Journal.Finished finished(Shard shard, long bytes, String sha256) {
+    Map<String, Rounding> counts = new TreeMap<>();
+    Map<String, BlockSums> parts = new TreeMap<>();
+    for (TensorInfo tensor : shard.tensors()) {
+      Optional.ofNullable(rounding.get(tensor.name())).ifPresent(found -> counts.put(tensor.name(), found));
+      Optional.ofNullable(sums.get(tensor.name())).ifPresent(found -> parts.put(tensor.name(), BlockSums.sum(found.values())));
+    }
+    return new Journal.Finished(shard.fileName(), bytes, sha256, counts, parts);
+  }
+
+  /** Adds what is known of the tensors of a file that is not written again. */
+  void add(Journal.Finished file) {
+    rounding.putAll(file.rounding());
+    file.requantisation().forEach((tensor, sum) -> sums.put(tensor, new ConcurrentSkipListMap<>(Map.of(0L, sum))));
   }
 
   /** A safetensors file. */

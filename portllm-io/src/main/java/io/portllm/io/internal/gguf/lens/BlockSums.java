@@ -24,9 +24,14 @@ public record BlockSums(double change, double error, double overlap, long change
         blocks + other.blocks);
   }
 
+  /** These parts, added up in their order. */
+  public static BlockSums sum(Collection<BlockSums> parts) {
+    return parts.stream().reduce(NONE, BlockSums::plus);
+  }
+
   /** The figures of a tensor whose blocks are in these parts, added up in their order. */
   public static Requantisation total(Collection<BlockSums> parts) {
-    BlockSums sum = parts.stream().reduce(NONE, BlockSums::plus);
+    BlockSums sum = sum(parts);
     double kept = sum.change == 0 ? 1 : sum.overlap / sum.change;
     return new Requantisation(Math.sqrt(sum.change), Math.sqrt(sum.error), kept, sum.changedBlocks, sum.blocks);
   }
