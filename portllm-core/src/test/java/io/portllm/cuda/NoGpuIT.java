@@ -40,7 +40,7 @@ class NoGpuIT {
     String output = run("-Xlog:class+load");
 
     List<String> merger = output.lines().filter(line -> line.startsWith("merger ")).toList();
-    assertEquals(List.of("merger scalar true"), merger);
+    assertEquals(List.of("merger staged true"), merger);
     List<String> log = output.lines().filter(line -> line.contains("no CUDA: ")).toList();
     assertEquals(1, log.size(), log.toString());
     assertTrue(log.get(0).contains(Cuda.problem().orElseThrow()), log.toString());

@@ -39,7 +39,8 @@ import java.util.stream.Stream;
 
 /**
  * What the tensors of an adapter change. Their key names are those of PEFT: {@code base_model.model.<module>.lora_A.weight} and so on. LoRA
- * is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token rows) is here.
+ * is read here, every other kind by its {@link AdapterKind}; what all kinds have in common (weights saved whole, biases, token rows) is
+ * here.
  */
 public final class AdapterContents {
   /**
