@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.logging.Handler;
+import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
@@ -80,6 +81,9 @@ class ConfigCheckTest {
           @Override
           public void close() {}
         };
+    Level level = logger.getLevel();
+    // Other tests in this JVM may have silenced the library.
+    logger.setLevel(Level.WARNING);
     logger.addHandler(handler);
     try {
       byte[] right = port("right", trio, "16");
@@ -88,6 +92,7 @@ class ConfigCheckTest {
       assertEquals(3, warnings.size(), warnings::toString);
     } finally {
       logger.removeHandler(handler);
+      logger.setLevel(level);
     }
   }
 
