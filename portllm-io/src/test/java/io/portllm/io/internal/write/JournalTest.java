@@ -70,7 +70,7 @@ class JournalTest {
   void aFlippedBitEndsTheJournalBeforeItsLine() throws IOException {
     for (int at = 0; at < whole.length; at++) {
       byte[] flipped = whole.clone();
-      flipped[at] ^= 1 << at % 8;
+      flipped[at] ^= (byte) (1 << at % 8);
       Optional<Journal.Contents> found = read(flipped);
       int before = (int) new String(whole, 0, at, StandardCharsets.ISO_8859_1).chars().filter(c -> c == '\n').count();
       List<Journal.Finished> expected = files.subList(0, Math.max(0, before - 1));
