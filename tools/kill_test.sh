@@ -10,8 +10,9 @@ mvn -B -q -ntp -Pfuzz -pl portllm-io -am -DskipTests package
 work=$PWD/portllm-io/target/kill
 rm -rf "$work"
 mkdir -p "$work/in" "$work/out"
-jar cf "$work/tests.jar" -C portllm-io/target/test-classes .
-classpath=$work/tests.jar:$(echo portllm-io/target/portllm-io-*SNAPSHOT.jar):$(cat portllm-io/target/fuzz.classpath)
+# Not the module's own jar, whose version would stand in the records: what is expected is written by classes that have none.
+jar cf "$work/tests.jar" -C portllm-io/target/test-classes . -C portllm-io/target/classes .
+classpath=$work/tests.jar:$(cat portllm-io/target/fuzz.classpath)
 # Whoever writes a few outputs and ends has loaded what the processes that are killed will load.
 java -cp "$classpath" 'io.portllm.io.write.KillTest$Inputs' "$work/in"
 java -XX:ArchiveClassesAtExit="$work/classes.jsa" -XX:+UseSerialGC -Xmx64m -cp "$classpath" \
@@ -20,4 +21,4 @@ tests=KillTest
 [ "${POWER_CUTS:-0}" = 0 ] || tests=KillTest,CrashSafetyTest
 mvn -B -ntp -pl portllm-io -am -Dsurefire.failIfNoSpecifiedTests=false -Dtest="$tests" \
   -Dportllm.kills="${KILLS:-1000}" -Dportllm.powerCuts="${POWER_CUTS:-1}" -Djava.io.tmpdir="${IN:-/tmp}" \
-  -Dportllm.child="-XX:SharedArchiveFile=$work/classes.jsa -cp $classpath" test
+  -Dportllm.child="-Xlog:disable -XX:SharedArchiveFile=$work/classes.jsa -cp $classpath" test
