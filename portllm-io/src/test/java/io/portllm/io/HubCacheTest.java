@@ -100,12 +100,12 @@ class HubCacheTest {
 
   @Test
   void theEnvironmentSaysWhereTheCacheIs() {
-    Path home = memory.getPath("/home/me");
-    assertLocation("/home/me/.cache/huggingface/hub", Map.of(), home);
+    Path home = memory.getPath("/somebody");
+    assertLocation("/somebody/.cache/huggingface/hub", Map.of(), home);
     assertLocation("/x/huggingface/hub", Map.of("XDG_CACHE_HOME", "/x"), home);
     assertLocation("/hf/hub", Map.of("XDG_CACHE_HOME", "/x", "HF_HOME", "/hf"), home);
     assertLocation("/old", Map.of("HF_HOME", "/hf", "HUGGINGFACE_HUB_CACHE", "/old"), home);
-    assertLocation("/home/me/models", Map.of("HF_HOME", "/hf", "HUGGINGFACE_HUB_CACHE", "/old", "HF_HUB_CACHE", "~/models"), home);
+    assertLocation("/somebody/models", Map.of("HF_HOME", "/hf", "HUGGINGFACE_HUB_CACHE", "/old", "HF_HUB_CACHE", "~/models"), home);
     assertLocation("/hf/hub", Map.of("HF_HOME", "/hf", "HF_HUB_CACHE", ""), home);
   }
 
