@@ -28,9 +28,30 @@ final class BlockMerger implements Merger {
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    return chunk.dtype() == DType.F64
-        ? new Doubles(chunk, operands).merge()
-        : new Singles(kernels.get(), chunk, operands).merge(0, chunk.elements());
+    if (chunk.dtype() == DType.F64) {
+      return new Doubles(chunk, operands).merge();
+    }
+    BlockKernel kernel = kernels.get();
+    if (!areApart(operands)) {
+      return new Singles(kernel, chunk, operands).merge(0, chunk.elements());
+    }
+    Rounding total = Rounding.NONE;
+    for (Operand operand : operands) {
+      total = total.plus(Singles.merge(kernel, chunk, operand));
+    }
+    return total;
+  }
+
+  /** Whether operands follow on each other and no two change the same element, such as single rows. Each can then be merged alone. */
+  static boolean areApart(List<Operand> operands) {
+    int end = 0;
+    for (Operand operand : operands) {
+      if (operand.start() < end) {
+        return false;
+      }
+      end = operand.start() + operand.elements();
+    }
+    return true;
   }
 
   /** Writes the sum of changes to {@code count} elements, in float32, to {@code target} from {@code at} on. Zeros are positive. */
@@ -64,6 +85,11 @@ final class BlockMerger implements Merger {
       this.kernel = kernel;
       this.chunk = chunk;
       this.operands = operands;
+    }
+
+    /** Merges one operand. */
+    static Rounding merge(BlockKernel kernel, Chunk chunk, Operand operand) {
+      return new Singles(kernel, chunk, List.of(operand)).merge(operand.start(), operand.start() + operand.elements());
     }
 
     /** Merges elements {@code from} to {@code to}, exclusive. */

@@ -14,4 +14,9 @@ public final class FastestMerger {
   public static final Merger INSTANCE = STEADY;
 
   private FastestMerger() {}
+
+  /** {@link #INSTANCE}, for one who knows how many weights are to be merged in all. */
+  public static Merger expecting(long weights) {
+    return INSTANCE;
+  }
 }

@@ -11,11 +11,18 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * Merges with vectors once that pays. Until the JIT compiler has done with the Vector API's code, which takes it a second of a processor,
  * that code is slower than any other; {@link StagedMerger} is fast at once. So the first weights are merged by that one, then one run in
- * many by vectors, and as soon as these are as fast, all. Each kind of change has compiled code, and so a beginning, of its own.
+ * many by vectors, and as soon as these are as fast, all; unless so many are to come that vectors pay from the first
+ * ({@link #expecting}). Each kind of change has compiled code, and so a beginning, of its own.
  */
 final class WarmingMerger implements Merger {
   /** Weights merged without vectors: by then the others have cost as much processor time as compiling will. */
   static final long FIRST = 1L << 31;
+
+  /** Weights for each processor from which on all are merged with vectors: half a second of little progress is then made up for. */
+  static final long MANY = 1L << 30;
+
+  /** Weights after which what is merged with vectors alone has been compiled. */
+  private static final long COMPILED = 1L << 27;
 
   /** One run in so many is merged with vectors while these are being compiled. */
   private static final int ONE_IN = 64;
@@ -58,7 +65,7 @@ final class WarmingMerger implements Merger {
     if (type != DType.BF16 && type != DType.F32 || operands.isEmpty()) {
       return vectors.merge(chunk, operands);
     }
-    State state = states.computeIfAbsent(new Kind(type, operands.get(0).getClass()), kind -> new State());
+    State state = state(chunk, operands);
     if (state.warm) {
       return vectors.merge(chunk, operands);
     }
@@ -66,6 +73,34 @@ final class WarmingMerger implements Merger {
       return StagedMerger.INSTANCE.merge(chunk, operands);
     }
     return compare(state, chunk, operands);
+  }
+
+  private State state(Chunk chunk, List<Operand> operands) {
+    return states.computeIfAbsent(new Kind(chunk.dtype(), operands.get(0).getClass()), kind -> new State());
+  }
+
+  /** A merger for so many weights in all, on so many processors. */
+  Merger expecting(long weights, int processors) {
+    return weights / processors >= MANY ? new AtOnce() : this;
+  }
+
+  /** Merges all with vectors, and lets those know who come after it. */
+  private final class AtOnce implements Merger {
+    @Override
+    public Rounding merge(Chunk chunk, List<Operand> operands) {
+      if (!operands.isEmpty()) {
+        State state = state(chunk, operands);
+        if (!state.warm && state.weights.addAndGet(chunk.elements()) > COMPILED) {
+          state.warm = true;
+        }
+      }
+      return vectors.merge(chunk, operands);
+    }
+
+    @Override
+    public String toString() {
+      return vectors.toString();
+    }
   }
 
   private Rounding compare(State state, Chunk chunk, List<Operand> operands) {

@@ -22,6 +22,7 @@ import io.portllm.Vocabulary;
 import io.portllm.internal.buffer.DirectBuffers;
 import io.portllm.internal.jfr.Stage;
 import io.portllm.internal.kernel.Conversion;
+import io.portllm.internal.kernel.FastestMerger;
 import io.portllm.internal.text.Names;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -42,6 +43,7 @@ public final class PatchedModel implements DerivedModel {
   private final Patch patch;
   private final ModelVersion newBase;
   private final MergeOptions options;
+  private final Merger merger;
   private final Map<String, Delta> changes;
   private final Map<String, RowMap> rows;
   private final Optional<ExactBase> exactBase;
@@ -67,6 +69,8 @@ public final class PatchedModel implements DerivedModel {
     this.inputs = Collections.newSetFromMap(new IdentityHashMap<>());
     changes.values().forEach(delta -> DeltaTensors.of(delta).forEach(tensor -> inputs.add(tensor.version())));
     inputs.add(this.newBase);
+    long changed = tensors.values().stream().filter(tensor -> changes(tensor.name())).mapToLong(TensorInfo::elements).sum();
+    this.merger = options.merger() == Merger.fastest() ? FastestMerger.expecting(changed) : options.merger();
   }
 
   /**
@@ -350,7 +354,7 @@ public final class PatchedModel implements DerivedModel {
         return Rounding.NONE;
       }
       Stage stage = Stage.merge(tensor.name(), run.remaining());
-      Rounding rounding = options.merger().merge(new Merger.Chunk(tensor.dtype(), run, count), read);
+      Rounding rounding = merger.merge(new Merger.Chunk(tensor.dtype(), run, count), read);
       stage.done();
       return checked(tensor, first, count, rounding);
     }

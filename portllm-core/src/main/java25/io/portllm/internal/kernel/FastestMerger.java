@@ -15,9 +15,14 @@ public final class FastestMerger {
 
   private FastestMerger() {}
 
+  /** {@link #INSTANCE}, for one who knows how many weights are to be merged in all. */
+  public static Merger expecting(long weights) {
+    return INSTANCE instanceof WarmingMerger merger ? merger.expecting(weights, Runtime.getRuntime().availableProcessors()) : INSTANCE;
+  }
+
   private static Merger choose() {
     // No class of the module may be named where it is absent, so that VectorKernel is first touched behind this test.
     boolean present = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
-    return present && VectorKernel.isWide() ? new BlockMerger("vector", VectorKernel::new) : StagedMerger.INSTANCE;
+    return present && VectorKernel.isWide() ? new VectorMerger() : StagedMerger.INSTANCE;
   }
 }

@@ -45,7 +45,7 @@ final class VectorKernel implements BlockKernel {
     return F.vectorBitSize() >= 256;
   }
 
-  private static MemorySegment segment(ByteBuffer buffer) {
+  static MemorySegment segment(ByteBuffer buffer) {
     return MemorySegment.ofBuffer(buffer.position() == 0 ? buffer : buffer.duplicate().position(0));
   }
 

@@ -78,6 +78,40 @@ abstract class MergerContract {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+  void productsOfManyRowsAreAddedToWeightsOfAnyBits(DType type) {
+    for (int length : new int[] {1023, 4099}) {
+      for (int rank : new int[] {1, 5, 16, 300}) {
+        for (int columns : new int[] {31, 32, 64, 100, 255}) {
+          int start = random.nextInt(length / 8);
+          LowRank product = product(start, length - start - random.nextInt(70), -0.7, random.nextInt(3 * columns), columns, rank);
+          assertAsDefined(weights(type, length), List.of(product));
+          assertAsDefined(anyBits(type, length), List.of(product));
+          product.left()[random.nextInt(product.left().length)] = 1e30f;
+          product.right()[random.nextInt(product.right().length)] = Float.POSITIVE_INFINITY;
+          product.right()[0] = Float.NaN;
+          assertAsDefined(weights(type, length), List.of(product));
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+  void differencesOfAnyBitsAreAddedToAnyBits(DType type) {
+    for (int length : LENGTHS) {
+      for (double factor : new double[] {1, -0.3}) {
+        int start = random.nextInt(length);
+        int count = 1 + random.nextInt(length - start);
+        ByteBuffer tuned = anyBits(type, count).bytes();
+        ByteBuffer base = anyBits(type, count).bytes();
+        assertAsDefined(anyBits(type, length), List.of(new Difference(start, count, factor, type, tuned, type, base)));
+        assertAsDefined(weights(type, length), List.of(new Difference(start, count, factor, type, tuned, type, tuned)));
+      }
+    }
+  }
+
   @Test
   void aProductOfRankZeroChangesNothing() {
     Chunk chunk = weights(DType.BF16, 40);
@@ -105,6 +139,20 @@ abstract class MergerContract {
     List<Operand> reversed = List.of(inOrder.get(2), inOrder.get(1), inOrder.get(0));
     assertEquals(0, merged(values(DType.F32, 0), inOrder));
     assertEquals(1, merged(values(DType.F32, 0), reversed));
+  }
+
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+  void changesThatDoNotMeetAreEachAddedToTheirPart(DType type) {
+    List<Operand> rows =
+        List.of(
+            new Values(3, 200, 0.5, type, weights(type, 200).bytes()),
+            difference(203, 1025, 1, type, type),
+            product(1300, 700, 2, 5, 64, 4),
+            new Values(2000, 0, 1, type, weights(type, 0).bytes()),
+            new Values(2999, 1, 1, type, weights(type, 1).bytes()));
+    assertAsDefined(weights(type, 3000), rows);
+    assertAsDefined(weights(type, 3000), List.of(rows.get(1), rows.get(0), rows.get(2)));
   }
 
   @Test

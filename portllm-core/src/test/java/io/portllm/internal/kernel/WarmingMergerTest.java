@@ -1,6 +1,7 @@
 package io.portllm.internal.kernel;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.portllm.DType;
@@ -27,6 +28,10 @@ class WarmingMergerTest {
           FIRST_RUNS * (long) RUN);
 
   private void merge(DType type, int elements, int times, boolean difference) {
+    merge(merger, type, elements, times, difference);
+  }
+
+  private static void merge(Merger merger, DType type, int elements, int times, boolean difference) {
     ByteBuffer weights = ByteBuffer.allocate(elements * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
     Merger.Operand operand =
         difference
@@ -70,5 +75,21 @@ class WarmingMergerTest {
     merge(DType.F16, RUN, 2, true);
     merge(DType.F8_E4M3, RUN, 1, true);
     assertEquals(3, byVectors);
+  }
+
+  @Test
+  void whereManyWeightsAreToComeAllAreMergedByVectorsAndLaterOnesToo() {
+    Merger many = merger.expecting(4 * WarmingMerger.MANY, 4);
+    assertSame(merger, merger.expecting(4 * WarmingMerger.MANY - 1, 4));
+
+    merge(many, DType.BF16, RUN, 10, true);
+    assertEquals(10, byVectors);
+    merge(DType.BF16, RUN, 3, false);
+    assertEquals(10, byVectors);
+    merge(many, DType.BF16, RUN, 2048, true);
+    merge(DType.BF16, RUN, 3, true);
+    assertEquals(10 + 2048 + 3, byVectors);
+    merge(DType.BF16, RUN, 3, false);
+    assertEquals(10 + 2048 + 3, byVectors);
   }
 }
