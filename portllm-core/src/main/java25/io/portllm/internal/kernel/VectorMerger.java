@@ -1,20 +1,19 @@
 package io.portllm.internal.kernel;
 
-import io.portllm.DType;
 import io.portllm.Merger;
 import io.portllm.Rounding;
 import java.util.List;
 
 /**
- * Merges with the Vector API: changes to BF16 or F32 weights of which no two meet in a single pass over them, everything else block by
- * block. Needs {@code jdk.incubator.vector}.
+ * Merges with the Vector API: each change to BF16, F16 and F32 weights that meets no other alone, in one pass or tile by tile, all others
+ * block by block. Needs {@code jdk.incubator.vector}.
  */
 final class VectorMerger implements Merger {
   private final Merger blocks = new BlockMerger("vector", VectorKernel::new);
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    boolean singly = (chunk.dtype() == DType.BF16 || chunk.dtype() == DType.F32) && BlockMerger.areApart(operands);
+    boolean singly = VectorAdder.isFor(chunk.dtype()) && BlockMerger.areApart(operands);
     if (!singly) {
       return blocks.merge(chunk, operands);
     }
@@ -28,6 +27,9 @@ final class VectorMerger implements Merger {
   private static Rounding merge(Chunk chunk, Operand operand) {
     if (VectorRun.isFor(chunk.dtype(), operand)) {
       return new VectorRun(chunk, operand).merge();
+    }
+    if (VectorHalves.isFor(chunk.dtype(), operand)) {
+      return new VectorHalves(chunk, operand).merge();
     }
     if (operand instanceof LowRank product && VectorProduct.isFor(product)) {
       return new VectorProduct(chunk, product).merge();

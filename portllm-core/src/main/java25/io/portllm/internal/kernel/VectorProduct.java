@@ -1,73 +1,58 @@
 package io.portllm.internal.kernel;
 
-import static java.nio.ByteOrder.LITTLE_ENDIAN;
-import static jdk.incubator.vector.VectorOperators.GE;
-import static jdk.incubator.vector.VectorOperators.LSHL;
-import static jdk.incubator.vector.VectorOperators.LSHR;
-import static jdk.incubator.vector.VectorOperators.NE;
-
-import io.portllm.DType;
 import io.portllm.Merger.Chunk;
 import io.portllm.Merger.LowRank;
 import io.portllm.Rounding;
-import java.lang.foreign.MemorySegment;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Adds a low-rank product to BF16 or F32 weights, tile by tile: four rows by two vectors of columns, whose sums stay in registers over all
- * ranks. A part of the right factor is copied, in the order in which tiles take it up, and stays in the first-level cache while all rows
- * pass by. Tiles of BF16 weights hold their even columns in one vector and their odd ones in the other, as {@link VectorRun} takes words
- * apart. Rows and columns that fill no tile, and steps that hold anything infinite or NaN, are left to the other loops.
+ * Adds a low-rank product tile by tile: four rows by two vectors of columns, whose sums stay in registers over all ranks. A part of the
+ * right factor is copied, in the order in which tiles take it up, and stays in the first-level cache while all rows pass by. Rows and
+ * columns that fill no tile are left to {@link VectorKernel}.
  */
 final class VectorProduct {
-  private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-  private static final VectorSpecies<Integer> I = F.vectorShape().withLanes(int.class);
-  private static final int LANES = F.length();
+  private static final VectorSpecies<Float> F = VectorAdder.F;
+  private static final int LANES = VectorAdder.LANES;
   private static final int ROWS = 4;
   private static final int TILE = 2 * LANES;
 
   /** Elements of the part of the right factor: 32 KiB. */
   private static final int PART = 1 << 13;
 
-  private final Chunk chunk;
   private final LowRank product;
-  private final MemorySegment weights;
-  private final boolean halves;
+  private final boolean dealt;
   private final BlockMerger.Singles others;
+  private final VectorAdder adder;
   private final float[] left;
   private final float[] right;
   private final float[] change;
   private final int width;
   private Rounding rounding = Rounding.NONE;
-  private long touched;
-  private long moved;
 
-  /** Whether a product is large enough to be so added to BF16 or F32 weights. */
+  /** Whether a product is large enough. */
   static boolean isFor(LowRank product) {
     return product.rank() > 0 && product.columns() >= TILE && product.elements() / product.columns() >= ROWS;
   }
 
+  /** Adds a product to weights that {@link VectorAdder#isFor} is true of. */
   VectorProduct(Chunk chunk, LowRank product) {
-    this.chunk = chunk;
     this.product = product;
-    this.weights = VectorKernel.segment(chunk.bytes());
-    this.halves = chunk.dtype() == DType.BF16;
+    this.dealt = VectorAdder.step(chunk.dtype()) == TILE;
     this.others = new BlockMerger.Singles(new VectorKernel(), chunk, List.of(product));
     this.width = Math.min(product.columns() / TILE, Math.max(1, PART / product.rank() / TILE)) * TILE;
     this.left = new float[ROWS * product.rank()];
     this.right = new float[product.rank() * width];
     this.change = new float[ROWS * width];
+    this.adder = new VectorAdder(chunk, product);
   }
 
   Rounding merge() {
     int columns = product.columns();
     int start = product.start() + Math.floorMod(-product.column(), columns);
     int end = product.start() + product.elements();
-    int firstRow = (product.column() + start - product.start()) / columns;
+    int firstRow = (int) (((long) product.column() + start - product.start()) / columns);
     int rows = (end - start) / columns / ROWS * ROWS;
     int tiled = columns - columns % TILE;
     for (int column = 0; column < tiled; column += width) {
@@ -79,7 +64,7 @@ final class VectorProduct {
           tile(at, count);
         }
         for (int each = 0; each < ROWS; each++) {
-          settle(start + (row + each) * columns + column, each * count, count);
+          adder.add(start + (row + each) * columns + column, change, each * count, count);
         }
       }
     }
@@ -88,7 +73,7 @@ final class VectorProduct {
     for (int row = 0; row < rows && tiled < columns; row++) {
       others(start + row * columns + tiled, start + (row + 1) * columns);
     }
-    return new Rounding(touched, touched - moved, 0, 0).plus(rounding);
+    return rounding.plus(adder.rounding());
   }
 
   private void others(int from, int to) {
@@ -104,12 +89,13 @@ final class VectorProduct {
     }
   }
 
+  /** Copies columns, tile by tile, each with its ranks one after the other. */
   private void takeRight(int column, int count) {
     int to = 0;
     for (int at = column; at < column + count; at += TILE) {
       for (int k = 0; k < product.rank(); k++) {
         int from = k * product.columns() + at;
-        if (halves) {
+        if (dealt) {
           for (int i = 0; i < LANES; i++) {
             right[to + i] = product.right()[from + 2 * i];
             right[to + LANES + i] = product.right()[from + 2 * i + 1];
@@ -160,71 +146,5 @@ final class VectorProduct {
     c1.intoArray(change, 2 * count + at + LANES);
     d0.intoArray(change, 3 * count + at);
     d1.intoArray(change, 3 * count + at + LANES);
-  }
-
-  /** Adds changes to {@code count} elements. */
-  private void settle(int element, int from, int count) {
-    int step = halves ? TILE : LANES;
-    for (int done = 0; done < count; ) {
-      done = halves ? bf16(element, from, done, count) : f32(element, from, done, count);
-      if (done < count) {
-        others(element + done, element + done + step);
-        done += step;
-      }
-    }
-  }
-
-  private int bf16(int element, int changeAt, int from, int to) {
-    MemorySegment target = weights;
-    float[] changes = change;
-    float factor = (float) product.factor();
-    long nonZero = 0;
-    long different = 0;
-    int i = from;
-    for (; i < to; i += TILE) {
-      IntVector old = IntVector.fromMemorySegment(I, target, 2L * (element + i), LITTLE_ENDIAN);
-      FloatVector lowChange = FloatVector.fromArray(F, changes, changeAt + i).mul(factor);
-      FloatVector highChange = FloatVector.fromArray(F, changes, changeAt + i + LANES).mul(factor);
-      IntVector lowSum = VectorRun.low(old).add(lowChange).reinterpretAsInts();
-      IntVector highSum = VectorRun.high(old).add(highChange).reinterpretAsInts();
-      if (lowSum.and(VectorRun.MAGNITUDE).max(highSum.and(VectorRun.MAGNITUDE)).compare(GE, VectorRun.BF16_OVERFLOW).anyTrue()) {
-        break;
-      }
-      VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
-      VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector lowNew = old.lanewise(LSHL, 16).blend(VectorRun.rounded(lowSum), lowTouched);
-      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(VectorRun.rounded(highSum), highTouched).and(0xffff_0000));
-      result.intoMemorySegment(target, 2L * (element + i), LITTLE_ENDIAN);
-      nonZero += lowTouched.trueCount() + highTouched.trueCount();
-      different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
-    }
-    touched += nonZero;
-    moved += different;
-    return i;
-  }
-
-  private int f32(int element, int changeAt, int from, int to) {
-    MemorySegment target = weights;
-    float[] changes = change;
-    float factor = (float) product.factor();
-    long nonZero = 0;
-    long different = 0;
-    int i = from;
-    for (; i < to; i += LANES) {
-      IntVector old = IntVector.fromMemorySegment(I, target, 4L * (element + i), LITTLE_ENDIAN);
-      FloatVector added = FloatVector.fromArray(F, changes, changeAt + i).mul(factor);
-      IntVector sum = old.reinterpretAsFloats().add(added).reinterpretAsInts();
-      if (sum.and(VectorRun.MAGNITUDE).compare(GE, VectorRun.INFINITY).anyTrue()) {
-        break;
-      }
-      VectorMask<Integer> isNonZero = added.compare(NE, 0f).cast(I);
-      IntVector result = old.blend(sum, isNonZero);
-      result.intoMemorySegment(target, 4L * (element + i), LITTLE_ENDIAN);
-      nonZero += isNonZero.trueCount();
-      different += result.compare(NE, old).trueCount();
-    }
-    touched += nonZero;
-    moved += different;
-    return i;
   }
 }

@@ -21,19 +21,13 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Adds stored values or a difference to weights of the same type, BF16 or F32, in one pass that writes nothing in between. BF16 is read as
- * words of two elements, the lower of which become float32 by a shift and the upper by a mask. Weights that are or become infinite or NaN
- * are left to the scalar loops, step by step, so that the others need no test but one for their presence.
+ * words of two elements, the lower of which become float32 by a shift and the upper by a mask. As with {@link VectorAdder}, steps that hold
+ * anything infinite or NaN are left to {@link ScalarKernel}, and loops are written out.
  */
 final class VectorRun {
-  private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-  private static final VectorSpecies<Integer> I = F.vectorShape().withLanes(int.class);
-  private static final int LANES = F.length();
-  static final int MAGNITUDE = 0x7fff_ffff;
-
-  /** The least magnitude that rounds to an infinite BF16. */
-  static final int BF16_OVERFLOW = 0x7f7f_8000;
-
-  static final int INFINITY = 0x7f80_0000;
+  private static final VectorSpecies<Float> F = VectorAdder.F;
+  private static final VectorSpecies<Integer> I = VectorAdder.I;
+  private static final int LANES = VectorAdder.LANES;
 
   private final Chunk chunk;
   private final Operand operand;
@@ -45,10 +39,11 @@ final class VectorRun {
   private long touched;
   private long moved;
 
-  /** Whether a change to weights of {@code type}, BF16 or F32, can be added so. */
+  /** Whether a change to weights of {@code type} can be added so. */
   static boolean isFor(DType type, Operand operand) {
-    return operand instanceof Values values && values.dtype() == type
-        || operand instanceof Difference difference && difference.tunedType() == type && difference.baseType() == type;
+    return (type == DType.BF16 || type == DType.F32)
+        && (operand instanceof Values values && values.dtype() == type
+            || operand instanceof Difference difference && difference.tunedType() == type && difference.baseType() == type);
   }
 
   VectorRun(Chunk chunk, Operand operand) {
@@ -80,15 +75,16 @@ final class VectorRun {
 
   /** Goes from an element on to the first step that holds anything infinite or NaN, and returns where that is. */
   private int loop(int from, int to) {
-    return chunk.dtype() == DType.BF16 ? bf16(from, to) : f32(from, to);
+    if (chunk.dtype() == DType.BF16) {
+      return minus == null ? valuesBf16(from, to) : differenceBf16(from, to);
+    }
+    return minus == null ? valuesF32(from, to) : differenceF32(from, to);
   }
 
-  /** The loops hold all that they do but for the smallest of methods: vectors that are passed to others may get to be objects. */
-  private int bf16(int from, int to) {
+  private int differenceBf16(int from, int to) {
     MemorySegment target = weights;
-    MemorySegment values = change;
+    MemorySegment tuned = change;
     MemorySegment base = minus;
-    boolean subtract = base != null;
     float times = factor;
     long offset = first;
     long nonZero = 0;
@@ -96,26 +92,20 @@ final class VectorRun {
     int i = from;
     for (; i < to; i += 2 * LANES) {
       IntVector old = IntVector.fromMemorySegment(I, target, offset + 2L * i, LITTLE_ENDIAN);
-      IntVector words = IntVector.fromMemorySegment(I, values, 2L * i, LITTLE_ENDIAN);
-      FloatVector lowChange = low(words);
-      FloatVector highChange = high(words);
-      if (subtract) {
-        IntVector less = IntVector.fromMemorySegment(I, base, 2L * i, LITTLE_ENDIAN);
-        lowChange = lowChange.sub(low(less));
-        highChange = highChange.sub(high(less));
-      }
-      lowChange = lowChange.mul(times);
-      highChange = highChange.mul(times);
-      IntVector lowSum = low(old).add(lowChange).reinterpretAsInts();
-      IntVector highSum = high(old).add(highChange).reinterpretAsInts();
+      IntVector words = IntVector.fromMemorySegment(I, tuned, 2L * i, LITTLE_ENDIAN);
+      IntVector less = IntVector.fromMemorySegment(I, base, 2L * i, LITTLE_ENDIAN);
+      FloatVector lowChange = VectorAdder.lowBf16(words).sub(VectorAdder.lowBf16(less)).mul(times);
+      FloatVector highChange = VectorAdder.highBf16(words).sub(VectorAdder.highBf16(less)).mul(times);
+      IntVector lowSum = VectorAdder.lowBf16(old).add(lowChange).reinterpretAsInts();
+      IntVector highSum = VectorAdder.highBf16(old).add(highChange).reinterpretAsInts();
       // What is added to an infinity or a NaN gives one.
-      if (lowSum.and(MAGNITUDE).max(highSum.and(MAGNITUDE)).compare(GE, BF16_OVERFLOW).anyTrue()) {
+      if (lowSum.and(VectorAdder.MAGNITUDE).max(highSum.and(VectorAdder.MAGNITUDE)).compare(GE, VectorAdder.BF16_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
       VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector lowNew = old.lanewise(LSHL, 16).blend(rounded(lowSum), lowTouched);
-      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(rounded(highSum), highTouched).and(0xffff_0000));
+      IntVector lowNew = old.lanewise(LSHL, 16).blend(VectorAdder.roundedBf16(lowSum), lowTouched);
+      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(VectorAdder.roundedBf16(highSum), highTouched).and(VectorAdder.UPPER_HALF));
       result.intoMemorySegment(target, offset + 2L * i, LITTLE_ENDIAN);
       nonZero += lowTouched.trueCount() + highTouched.trueCount();
       different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
@@ -125,11 +115,42 @@ final class VectorRun {
     return i;
   }
 
-  private int f32(int from, int to) {
+  private int valuesBf16(int from, int to) {
     MemorySegment target = weights;
     MemorySegment values = change;
+    float times = factor;
+    long offset = first;
+    long nonZero = 0;
+    long different = 0;
+    int i = from;
+    for (; i < to; i += 2 * LANES) {
+      IntVector old = IntVector.fromMemorySegment(I, target, offset + 2L * i, LITTLE_ENDIAN);
+      IntVector words = IntVector.fromMemorySegment(I, values, 2L * i, LITTLE_ENDIAN);
+      FloatVector lowChange = VectorAdder.lowBf16(words).mul(times);
+      FloatVector highChange = VectorAdder.highBf16(words).mul(times);
+      IntVector lowSum = VectorAdder.lowBf16(old).add(lowChange).reinterpretAsInts();
+      IntVector highSum = VectorAdder.highBf16(old).add(highChange).reinterpretAsInts();
+      // What is added to an infinity or a NaN gives one.
+      if (lowSum.and(VectorAdder.MAGNITUDE).max(highSum.and(VectorAdder.MAGNITUDE)).compare(GE, VectorAdder.BF16_END).anyTrue()) {
+        break;
+      }
+      VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
+      VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
+      IntVector lowNew = old.lanewise(LSHL, 16).blend(VectorAdder.roundedBf16(lowSum), lowTouched);
+      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(VectorAdder.roundedBf16(highSum), highTouched).and(VectorAdder.UPPER_HALF));
+      result.intoMemorySegment(target, offset + 2L * i, LITTLE_ENDIAN);
+      nonZero += lowTouched.trueCount() + highTouched.trueCount();
+      different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
+    }
+    touched += nonZero;
+    moved += different;
+    return i;
+  }
+
+  private int differenceF32(int from, int to) {
+    MemorySegment target = weights;
+    MemorySegment tuned = change;
     MemorySegment base = minus;
-    boolean subtract = base != null;
     float times = factor;
     long offset = first;
     long nonZero = 0;
@@ -137,13 +158,10 @@ final class VectorRun {
     int i = from;
     for (; i < to; i += LANES) {
       IntVector old = IntVector.fromMemorySegment(I, target, offset + 4L * i, LITTLE_ENDIAN);
-      FloatVector added = FloatVector.fromMemorySegment(F, values, 4L * i, LITTLE_ENDIAN);
-      if (subtract) {
-        added = added.sub(FloatVector.fromMemorySegment(F, base, 4L * i, LITTLE_ENDIAN));
-      }
-      added = added.mul(times);
+      FloatVector less = FloatVector.fromMemorySegment(F, base, 4L * i, LITTLE_ENDIAN);
+      FloatVector added = FloatVector.fromMemorySegment(F, tuned, 4L * i, LITTLE_ENDIAN).sub(less).mul(times);
       IntVector sum = old.reinterpretAsFloats().add(added).reinterpretAsInts();
-      if (sum.and(MAGNITUDE).compare(GE, INFINITY).anyTrue()) {
+      if (sum.and(VectorAdder.MAGNITUDE).compare(GE, VectorAdder.F32_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> isNonZero = added.compare(NE, 0f).cast(I);
@@ -157,16 +175,29 @@ final class VectorRun {
     return i;
   }
 
-  static FloatVector low(IntVector words) {
-    return words.lanewise(LSHL, 16).reinterpretAsFloats();
-  }
-
-  static FloatVector high(IntVector words) {
-    return words.and(0xffff_0000).reinterpretAsFloats();
-  }
-
-  /** Finite bits, of which the upper half becomes that of the nearest BF16, ties to even. */
-  static IntVector rounded(IntVector bits) {
-    return bits.add(bits.lanewise(LSHR, 16).and(1)).add(0x7fff);
+  private int valuesF32(int from, int to) {
+    MemorySegment target = weights;
+    MemorySegment values = change;
+    float times = factor;
+    long offset = first;
+    long nonZero = 0;
+    long different = 0;
+    int i = from;
+    for (; i < to; i += LANES) {
+      IntVector old = IntVector.fromMemorySegment(I, target, offset + 4L * i, LITTLE_ENDIAN);
+      FloatVector added = FloatVector.fromMemorySegment(F, values, 4L * i, LITTLE_ENDIAN).mul(times);
+      IntVector sum = old.reinterpretAsFloats().add(added).reinterpretAsInts();
+      if (sum.and(VectorAdder.MAGNITUDE).compare(GE, VectorAdder.F32_END).anyTrue()) {
+        break;
+      }
+      VectorMask<Integer> isNonZero = added.compare(NE, 0f).cast(I);
+      IntVector result = old.blend(sum, isNonZero);
+      result.intoMemorySegment(target, offset + 4L * i, LITTLE_ENDIAN);
+      nonZero += isNonZero.trueCount();
+      different += result.compare(NE, old).trueCount();
+    }
+    touched += nonZero;
+    moved += different;
+    return i;
   }
 }
