@@ -25,10 +25,37 @@ final class Loops {
     }
   }
 
+  static void shiftRight(int[] bits, int by, int[] result, int n) {
+    for (int i = 0; i < n; i++) {
+      result[i] = bits[i] >>> by;
+    }
+  }
+
+  /** Makes F16 values in the lower halves of words float32 bits, times 2^-112; what is infinite or NaN becomes 2^-96 or more. */
+  static void widenLowF16(int[] words, int[] bits, int n) {
+    for (int i = 0; i < n; i++) {
+      bits[i] = ((words[i] << 16) & 0x8000_0000) | ((words[i] & 0x7fff) << 13);
+    }
+  }
+
+  /** The same in the upper halves. */
+  static void widenHighF16(int[] words, int[] bits, int n) {
+    for (int i = 0; i < n; i++) {
+      bits[i] = (words[i] & 0x8000_0000) | ((words[i] >>> 3) & 0x0fff_e000);
+    }
+  }
+
   /** Puts the upper halves of two words into one. */
   static void pack(int[] low, int[] high, int[] result, int n) {
     for (int i = 0; i < n; i++) {
       result[i] = (low[i] >>> 16) | high[i];
+    }
+  }
+
+  /** Puts the lower halves of two words, the upper halves of which are zero, into one. */
+  static void packLow(int[] low, int[] high, int[] result, int n) {
+    for (int i = 0; i < n; i++) {
+      result[i] = low[i] | (high[i] << 16);
     }
   }
 
@@ -79,6 +106,28 @@ final class Loops {
     }
   }
 
+  /** The magnitude of each value plus one half, which has the least subnormal F16 in its last place. */
+  static void addHalf(float[] values, float[] result, int n) {
+    for (int i = 0; i < n; i++) {
+      result[i] = Math.abs(values[i]) + 0.5f;
+    }
+  }
+
+  /**
+   * Rounds float32 bits to the codes of the nearest F16, as {@link Floats#floatToF16} does, none of which is past the largest.
+   *
+   * @param halves the bits that {@link #addHalf} gives: it rounds to subnormals
+   */
+  static void roundToF16(int[] sums, int[] halves, int[] rounded, int n) {
+    for (int i = 0; i < n; i++) {
+      int magnitude = sums[i] & 0x7fff_ffff;
+      int normal = magnitude - 0x3800_0000;
+      int nearest = (normal + 0xfff + ((normal >>> 13) & 1)) >>> 13;
+      int subnormal = (magnitude - 0x3880_0000) >> 31;
+      rounded[i] = ((nearest & ~subnormal) | ((halves[i] - 0x3f00_0000) & subnormal)) | ((sums[i] >>> 16) & 0x8000);
+    }
+  }
+
   /** Replaces the bits of changes by all ones where the weight keeps its bits: its change is zero, or it is infinite or NaN. */
   static void keep(int[] changes, int[] old, int n) {
     for (int i = 0; i < n; i++) {
@@ -103,6 +152,24 @@ final class Loops {
     int any = 0;
     for (int i = 0; i < n; i++) {
       any |= ((bits[i] & INFINITY) ^ INFINITY) - 1;
+    }
+    return any < 0;
+  }
+
+  /** Whether one of the F16 in words, two in each, is infinite or NaN. */
+  static boolean anySpecialF16(int[] words, int n) {
+    int any = 0;
+    for (int i = 0; i < n; i++) {
+      any |= (((words[i] & 0x7c00) ^ 0x7c00) - 1) | (((words[i] & 0x7c00_0000) ^ 0x7c00_0000) - 1);
+    }
+    return any < 0;
+  }
+
+  /** Whether a float32 value is infinite or NaN or would become so in F16. */
+  static boolean anyPastF16(int[] bits, int n) {
+    int any = 0;
+    for (int i = 0; i < n; i++) {
+      any |= 0x477f_efff - (bits[i] & 0x7fff_ffff);
     }
     return any < 0;
   }

@@ -55,6 +55,21 @@ final class Planes {
     }
   }
 
+  /**
+   * Takes the F16 in words as float32 values.
+   *
+   * @param bits overwritten
+   * @return whether one is infinite or NaN; its value is then another
+   */
+  boolean widenF16(int[] words, int[][] bits, float[] values, int length) {
+    int n = length / 2;
+    Loops.widenLowF16(words, bits[0], n);
+    Loops.widenHighF16(words, bits[1], n);
+    toFloats(bits, values, length);
+    Loops.scale(values, 0x1p112f, length);
+    return Loops.anySpecialF16(words, n);
+  }
+
   /** Elements in their own order, to be filled and then {@link #deal dealt}. */
   float[] inOrder() {
     return inOrder;

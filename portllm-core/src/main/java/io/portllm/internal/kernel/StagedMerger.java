@@ -1,36 +1,43 @@
 package io.portllm.internal.kernel;
 
+import com.google.common.collect.ImmutableMap;
 import io.portllm.DType;
 import io.portllm.Merger;
 import io.portllm.Rounding;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
  * A merger in plain Java that copies blocks into arrays and works on these with {@link Loops}, several times as fast as the scalar one.
- * It is for BF16 and F32 weights; others, and blocks that an operand covers in part, are merged as the scalar merger does it.
+ * It is for BF16, F16 and F32 weights; others, and blocks that an operand covers in part, are merged as the scalar merger does it.
  */
 public final class StagedMerger implements Merger {
   /** The merger. */
-  public static final Merger INSTANCE = new StagedMerger();
+  public static final StagedMerger INSTANCE = new StagedMerger();
 
   /** Arrays that no thread uses: 100 KB for each that has merged, and the rows of the last product. */
-  private final Queue<StagedBlock> halves = new ConcurrentLinkedQueue<>();
-
-  private final Queue<StagedBlock> words = new ConcurrentLinkedQueue<>();
+  private final Map<DType, Queue<StagedBlock>> free =
+      ImmutableMap.of(
+          DType.BF16, new ConcurrentLinkedQueue<>(), DType.F16, new ConcurrentLinkedQueue<>(), DType.F32, new ConcurrentLinkedQueue<>());
 
   private StagedMerger() {}
+
+  /** Whether weights of a type are merged with {@link Loops}. */
+  boolean isFor(DType type) {
+    return free.containsKey(type);
+  }
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
     DType type = chunk.dtype();
-    if (type != DType.BF16 && type != DType.F32) {
+    Queue<StagedBlock> blocks = free.get(type);
+    if (blocks == null) {
       return ScalarMerger.INSTANCE.merge(chunk, operands);
     }
-    Queue<StagedBlock> free = type == DType.F32 ? words : halves;
-    StagedBlock block = free.poll();
+    StagedBlock block = blocks.poll();
     if (block == null) {
       block = new StagedBlock(type);
     }
@@ -38,7 +45,7 @@ public final class StagedMerger implements Merger {
     Work work = new Work(chunk, operands, block);
     work.merge();
     Rounding rounding = work.rounding.plus(block.finish());
-    free.add(block);
+    blocks.add(block);
     return rounding;
   }
 
@@ -109,11 +116,9 @@ public final class StagedMerger implements Merger {
           whole &= operand.start() >= to || end <= from;
         }
       }
-      if (!whole) {
+      if (!whole || !covering.isEmpty() && !staged.merge(from, to, covering)) {
         scalar = scalar == null ? new BlockMerger.Singles(new ScalarKernel(), chunk, operands) : scalar;
         rounding = rounding.plus(scalar.merge(from, to));
-      } else if (!covering.isEmpty()) {
-        staged.merge(from, to, covering);
       }
     }
   }

@@ -21,6 +21,7 @@ final class StagedOperands {
   private float[] rowsOf;
   private int rowsFrom;
   private int rowsWidth;
+  private boolean special;
 
   StagedOperands(Planes planes) {
     this.planes = planes;
@@ -30,6 +31,16 @@ final class StagedOperands {
   /** Takes up operands of another run. */
   void begin() {
     rowsOf = null;
+  }
+
+  /** Takes up another block. */
+  void beginBlock() {
+    special = false;
+  }
+
+  /** Whether an F16 that was read for the block is infinite or NaN, which its float32 does not tell. */
+  boolean anySpecial() {
+    return special;
   }
 
   /** Reads {@code length} changes from the operand's element {@code first} on, times the operand's factor. */
@@ -70,6 +81,10 @@ final class StagedOperands {
       Loops.shiftLeft(raw, 16, bits[0], n);
       Loops.and(raw, 0xffff_0000, bits[1], n);
       planes.toFloats(bits, values, length);
+    } else if (type == DType.F16 && planes.count() == 2 && first % 2 == 0) {
+      int n = length / 2;
+      bytes.asIntBuffer().get(first / 2, raw, 0, n);
+      special |= planes.widenF16(raw, bits, values, length);
     } else if (type == DType.F32) {
       bytes.asFloatBuffer().get(first, planes.inOrder(), 0, length);
       planes.deal(values, length);

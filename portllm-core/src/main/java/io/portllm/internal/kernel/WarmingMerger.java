@@ -61,8 +61,7 @@ final class WarmingMerger implements Merger {
 
   @Override
   public Rounding merge(Chunk chunk, List<Operand> operands) {
-    DType type = chunk.dtype();
-    if (type != DType.BF16 && type != DType.F32 || operands.isEmpty()) {
+    if (!StagedMerger.INSTANCE.isFor(chunk.dtype()) || operands.isEmpty()) {
       return vectors.merge(chunk, operands);
     }
     State state = state(chunk, operands);

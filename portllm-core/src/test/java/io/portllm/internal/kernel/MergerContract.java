@@ -162,17 +162,43 @@ abstract class MergerContract {
     assertEquals(1 + 0x1p-23f, merged(values(DType.F32, 1), List.of(small, small)));
   }
 
-  @Test
-  void everyBf16WeightGetsEveryChange() {
-    float[] changes = {0, -0f, 0x1p-149f, 0x1p-133f, -0x1p-9f, 0.5f, 1, -1, 3.25f, 1e30f, 3.3e38f, -3.4e38f, Float.POSITIVE_INFINITY, Float.NaN};
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"BF16", "F16"})
+  void everyWeightOfSixteenBitsGetsEveryChange(DType type) {
+    float[] changes = {
+      0, -0f, 0x1p-149f, 0x1p-133f, 0x1p-26f, 0x1p-25f, 0x1.8p-25f, -0x1p-24f, 0x1.8p-24f, 0x1.004p-15f, -0x1p-9f, 0.5f, 1, -1, 3.25f, 14.9f,
+      65504, -65519.5f, 65520, 1e30f, 3.3e38f, -3.4e38f, Float.POSITIVE_INFINITY, Float.NaN
+    };
     for (float change : changes) {
-      ByteBuffer all = ByteBuffer.allocateDirect(2 << 16).order(ByteOrder.LITTLE_ENDIAN);
+      ByteBuffer all = everyCode(type).bytes();
       ByteBuffer delta = ByteBuffer.allocateDirect(4 << 16).order(ByteOrder.LITTLE_ENDIAN);
-      for (int bits = 0; bits < 1 << 16; bits++) {
-        all.putShort(2 * bits, (short) bits);
-        delta.putFloat(4 * bits, change);
+      for (int i = 0; i < 1 << 16; i++) {
+        delta.putFloat(4 * i, change);
       }
-      assertAsDefined(new Chunk(DType.BF16, all, 1 << 16), List.of(new Values(0, 1 << 16, 1, DType.F32, delta)));
+      assertAsDefined(new Chunk(type, all, 1 << 16), List.of(new Values(0, 1 << 16, 1, DType.F32, delta)));
+    }
+  }
+
+  /** Blocks and steps that hold nothing infinite or NaN may be merged by other loops than those that do. */
+  @ParameterizedTest
+  @EnumSource(value = DType.class, names = {"BF16", "F16"})
+  void everyFiniteWeightOfSixteenBitsGetsEveryFiniteChange(DType type) {
+    ByteBuffer codes = everyCode(type).bytes();
+    int[] finite = IntStream.range(0, 1 << 16).filter(code -> Double.isFinite(Codes.get(type, codes, code))).toArray();
+    for (int from : new int[] {0, 977, 12_345, 31_000, 40_001}) {
+      ByteBuffer weights = ByteBuffer.allocate(2 * finite.length).order(ByteOrder.LITTLE_ENDIAN);
+      ByteBuffer values = ByteBuffer.allocate(2 * finite.length).order(ByteOrder.LITTLE_ENDIAN);
+      for (int i = 0; i < finite.length; i++) {
+        weights.putShort(2 * i, (short) finite[i]);
+        values.putShort(2 * i, (short) finite[(i * 7 + from) % finite.length]);
+      }
+      for (double factor : new double[] {1, 0x1p-10, -0.37}) {
+        Chunk chunk = new Chunk(type, weights, finite.length);
+        assertAsDefined(new Chunk(type, ByteBuffer.wrap(bytes(chunk)).order(ByteOrder.LITTLE_ENDIAN), finite.length),
+            List.of(new Values(0, finite.length, factor, type, values)));
+        assertAsDefined(new Chunk(type, ByteBuffer.wrap(bytes(chunk)).order(ByteOrder.LITTLE_ENDIAN), finite.length),
+            List.of(new Difference(0, finite.length, factor, type, values, type, weights)));
+      }
     }
   }
 
