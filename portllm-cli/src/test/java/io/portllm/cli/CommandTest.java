@@ -19,6 +19,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
@@ -571,5 +573,19 @@ class CommandTest {
     assertOneLine(result.err());
     assertTrue(result.err().contains("there is no record to compare with"), result.err());
     assertEquals(1, run("verify", folder.resolve("nothing")).exitCode());
+  }
+
+  @Test
+  void onlyTheCommandThatIsNamedFirstIsTakenUp() {
+    Map<String, CommandLine> all = Main.commandLine().getSubcommands();
+    assertTrue(all.size() > 10);
+    assertEquals(all.keySet(), Main.commandLine("--help", "port").getSubcommands().keySet());
+    assertEquals(all.keySet(), Main.commandLine("pot").getSubcommands().keySet());
+    all.forEach(
+        (name, command) -> {
+          CommandLine alone = Main.commandLine(name, "--help").getSubcommands().get(name);
+          assertEquals(command.getUsageMessage(), alone.getUsageMessage());
+          assertEquals(Set.of(name), Main.commandLine(name, "--help").getSubcommands().keySet());
+        });
   }
 }
