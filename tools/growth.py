@@ -1,7 +1,7 @@
 """How the cost of a port grows with the model and falls with threads: time, processor time and peak memory of portllm, beside cat.
 
-Models of 0.1 to 10 billion bf16 weights, as large as a Llama's, whose files hold zeros that take no room on the disk; the outputs are
-written in full. A model of 1.1 billion random weights shows that the weights' values make no difference. Inputs larger than the page
+Models of 0.1 to 10 billion bf16 weights, as large as a Llama's, and LoRAs of rank 16 on all their projections. Their files hold zeros that
+take no room on the disk; the outputs are written in full. A model of 1.1 billion random weights shows that the weights' values make no difference. Inputs larger than the page
 cache are read as the file system makes them.
 
 usage: growth.py FOLDER [options]     after: mvn -B -q -pl portllm-bench -am -DskipTests package, on JDK 25
@@ -25,6 +25,7 @@ import sys
 from measuring import Java, load, machine, median, require_build, run, span
 
 VOCABULARY = 32000
+RANK = 16
 # Widths and layers that give about as many billions of weights as the key says, with two more matrices for the vocabulary.
 SHAPES = {"0.1": (768, 10, 2048), "0.3": (1024, 20, 2816), "1": (2048, 20, 5504), "3": (3072, 26, 8192), "10": (5120, 32, 13824)}
 
@@ -45,24 +46,44 @@ def tensors(width, layers, inner):
     yield "lm_head.weight", (VOCABULARY, width)
 
 
-def zeros(folder, billions):
-    """A model folder of zeros; returns it and the number of its weights."""
-    width, layers, inner = SHAPES[billions]
+def sparse(file, named):
+    """A safetensors file of zeros; returns the number of its elements."""
     header, at = {"__metadata__": {"format": "pt"}}, 0
-    for name, shape in tensors(width, layers, inner):
+    for name, shape in named:
         size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "wb") as opened:
+        opened.write(struct.pack("<Q", len(text)) + text)
+        opened.truncate(8 + len(text) + at)
+    return at // 2
+
+
+def zeros(folder, billions):
+    """A model folder of zeros; returns it and the number of its weights."""
+    width, layers, inner = SHAPES[billions]
+    weights = sparse(folder / "model.safetensors", tensors(width, layers, inner))
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width, "num_hidden_layers": layers,
               "intermediate_size": inner, "num_attention_heads": width // 64, "vocab_size": VOCABULARY, "tie_word_embeddings": False}
     (folder / "config.json").write_text(json.dumps(config))
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
-    return folder, at // 2
+    return folder, weights
+
+
+def adapter(folder, billions):
+    """A PEFT adapter folder of zeros."""
+    factors = []
+    for name, shape in tensors(*SHAPES[billions]):
+        if name.endswith("_proj.weight"):
+            module = "base_model.model." + name.removesuffix(".weight")
+            factors += [(module + ".lora_A.weight", (RANK, shape[1])), (module + ".lora_B.weight", (shape[0], RANK))]
+    sparse(folder / "adapter_model.safetensors", factors)
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": modules}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
 
 
 def trio(folder, billions):
@@ -87,14 +108,25 @@ class Measurement:
         return runs
 
     def cat(self):
-        base, tuned, new_base = self.models
-        return self._run(["sh", "-c", f"cat '{base}'/*.safetensors '{tuned}'/*.safetensors >/dev/null; mkdir '{self.out}'; "
-                                      f"cat '{new_base}'/*.safetensors >'{self.out}/copy'; sync '{self.out}/copy'"])
+        base, tuned, _ = self.models
+        return self._run(["sh", "-c", f"cat '{base}'/*.safetensors '{tuned}'/*.safetensors >/dev/null; {self._copy()}"])
+
+    def cat_one(self):
+        return self._run(["sh", "-c", self._copy()])
+
+    def _copy(self):
+        return f"mkdir '{self.out}'; cat '{self.models[2]}'/*.safetensors >'{self.out}/copy'; sync '{self.out}/copy'"
 
     def port(self, java, *options):
-        base, tuned, new_base = map(str, self.models)
-        return self._run([*java.portllm, "port", "--fine-tuned", tuned, "--base", base, "--onto", new_base, "-o", str(self.out),
-                          "--no-record", *options])
+        return self._port(java, "--fine-tuned", self.models[1], *options)
+
+    def lora(self, java, adapter):
+        return self._port(java, "--adapter", adapter)
+
+    def _port(self, java, *options):
+        base, _, new_base = self.models
+        return self._run([*java.portllm, "port", *map(str, options), "--base", str(base), "--onto", str(new_base), "-o", str(self.out),
+                          "--no-record"])
 
     def row(self, *cells, runs):
         seconds, peak = median(runs, "seconds"), median(runs, "peak")
@@ -137,6 +169,10 @@ def main():
         measured.row(f"{weights / 1e9:.2f}", "cat, synced", runs=measured.cat())
         for java in javas:
             measured.row(f"{weights / 1e9:.2f}", f"portllm, JDK {java.feature}", runs=measured.port(java))
+        measured.row(f"{weights / 1e9:.2f}", "cat of one, synced", runs=measured.cat_one())
+        low_rank = adapter(made / "adapter", billions)
+        for java in javas:
+            measured.row(f"{weights / 1e9:.2f}", f"portllm, LoRA, JDK {java.feature}", runs=measured.lora(java, low_rank))
     if given.random:
         make = lambda name, *options: javas[0].generate(folder, name, "--weights", "1.1b", "--seed", "1", *options, "-o")
         models = [make("base"), make("fine-tuned", "--perturb", "2:0.05"), make("new-base", "--perturb", "3:0.05")]

@@ -3,14 +3,13 @@ package io.portllm.internal.kernel;
 import io.portllm.Merger.Chunk;
 import io.portllm.Merger.LowRank;
 import io.portllm.Rounding;
-import java.util.List;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Adds a low-rank product tile by tile: four rows by two vectors of columns, whose sums stay in registers over all ranks. A part of the
- * right factor is copied, in the order in which tiles take it up, and stays in the first-level cache while all rows pass by. Rows and
- * columns that fill no tile are left to {@link VectorKernel}.
+ * right factor is copied, in the order in which tiles take it up, and stays in the first-level cache while all rows pass by. Columns
+ * that fill no tile are left to {@link ScalarKernel}.
  */
 final class VectorProduct {
   private static final VectorSpecies<Float> F = VectorAdder.F;
@@ -23,68 +22,88 @@ final class VectorProduct {
 
   private final LowRank product;
   private final boolean dealt;
-  private final BlockMerger.Singles others;
   private final VectorAdder adder;
   private final float[] left;
   private final float[] right;
   private final float[] change;
   private final int width;
-  private Rounding rounding = Rounding.NONE;
+  private final int firstRow;
+  private final int lastRow;
 
   /** Whether a product is large enough. */
   static boolean isFor(LowRank product) {
-    return product.rank() > 0 && product.columns() >= TILE && product.elements() / product.columns() >= ROWS;
+    return product.rank() > 0 && product.columns() >= TILE && product.elements() >= ROWS * TILE;
   }
 
   /** Adds a product to weights that {@link VectorAdder#isFor} is true of. */
   VectorProduct(Chunk chunk, LowRank product) {
     this.product = product;
     this.dealt = VectorAdder.step(chunk.dtype()) == TILE;
-    this.others = new BlockMerger.Singles(new VectorKernel(), chunk, List.of(product));
     this.width = Math.min(product.columns() / TILE, Math.max(1, PART / product.rank() / TILE)) * TILE;
     this.left = new float[ROWS * product.rank()];
     this.right = new float[product.rank() * width];
     this.change = new float[ROWS * width];
+    this.firstRow = product.column() / product.columns();
+    this.lastRow = (int) (((long) product.column() + product.elements() - 1) / product.columns());
     this.adder = new VectorAdder(chunk, product);
   }
 
   Rounding merge() {
     int columns = product.columns();
-    int start = product.start() + Math.floorMod(-product.column(), columns);
-    int end = product.start() + product.elements();
-    int firstRow = (int) (((long) product.column() + start - product.start()) / columns);
-    int rows = (end - start) / columns / ROWS * ROWS;
     int tiled = columns - columns % TILE;
     for (int column = 0; column < tiled; column += width) {
       int count = Math.min(width, tiled - column);
       takeRight(column, count);
-      for (int row = 0; row < rows; row += ROWS) {
-        takeLeft(firstRow + row);
+      for (int row = firstRow; row <= lastRow; row += ROWS) {
+        takeLeft(row);
         for (int at = 0; at < count; at += TILE) {
           tile(at, count);
         }
-        for (int each = 0; each < ROWS; each++) {
-          adder.add(start + (row + each) * columns + column, change, each * count, count);
+        for (int each = 0; each < ROWS && row + each <= lastRow; each++) {
+          add(row + each, column, count, each * count);
         }
       }
     }
-    others(product.start(), start);
-    others(start + rows * columns, end);
-    for (int row = 0; row < rows && tiled < columns; row++) {
-      others(start + row * columns + tiled, start + (row + 1) * columns);
+    for (int row = firstRow; row <= lastRow && tiled < columns; row++) {
+      addScalar(element(row, tiled), element(row, columns));
     }
-    return rounding.plus(adder.rounding());
+    return adder.rounding();
   }
 
-  private void others(int from, int to) {
-    rounding = rounding.plus(others.merge(from, to));
+  /** Where an element of the matrix lies in the operand, or would lie. */
+  private long element(int row, int column) {
+    return (long) row * product.columns() + column - product.column();
   }
 
+  /** Adds what lies in the operand of a part of a row, of whole tiles. */
+  private void add(int row, int column, int count, int changeAt) {
+    long start = element(row, column);
+    int from = (int) Math.max(0, -start);
+    int to = (int) Math.min(count, product.elements() - start);
+    int firstTile = Math.min((from + TILE - 1) / TILE * TILE, Math.max(from, to));
+    int end = Math.max(firstTile, to / TILE * TILE);
+    addScalar(start + from, start + firstTile);
+    if (end > firstTile) {
+      adder.add((int) (product.start() + start) + firstTile, change, changeAt + firstTile, end - firstTile);
+    }
+    addScalar(start + end, start + to);
+  }
+
+  private void addScalar(long from, long to) {
+    long first = Math.max(0, from);
+    long end = Math.min(product.elements(), to);
+    if (first < end) {
+      adder.addScalar(product.start() + (int) first, (int) (end - first));
+    }
+  }
+
+  /** Rows past the last are the last once more. */
   private void takeLeft(int row) {
     int rank = product.rank();
     for (int each = 0; each < ROWS; each++) {
+      int from = Math.min(row + each, lastRow) * rank;
       for (int k = 0; k < rank; k++) {
-        left[k * ROWS + each] = product.left()[(row + each) * rank + k];
+        left[k * ROWS + each] = product.left()[from + k];
       }
     }
   }

@@ -7,15 +7,21 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * One weight file that is being written: a list of chunks, each a stretch of the file that one thread computes and writes. The file is
- * created with its first chunk, and forced and closed with its last.
+ * One weight file that is being written: a list of chunks, each a stretch of the file that one thread computes. One thread at a time writes,
+ * all chunks that are ready, while the others compute: systems let no two threads write to a file at once, and let them wait in busy loops.
+ * The file is created with its first chunk, and forced and closed with its last.
  */
 final class ShardFile implements Closeable {
+  /** Chunks that wait for being written. With that many, threads wait too. */
+  private static final int MOST_READY = 4;
+
   private final Path file;
   private final Disk disk;
   private final DirectBuffers buffers;
@@ -23,6 +29,9 @@ final class ShardFile implements Closeable {
   private final List<Chunk> chunks = new ArrayList<>();
   private final AtomicInteger unfinished;
   private final Parallel.Task whenFinished;
+  private final Queue<Ready> ready = new ArrayDeque<>();
+  private boolean writing;
+  private boolean failed;
   private Disk.Sink sink;
 
   /** A part of a run. */
@@ -30,6 +39,9 @@ final class ShardFile implements Closeable {
 
   /** Parts that lie side by side in the file. */
   private record Chunk(long position, List<Part> parts) {}
+
+  /** A chunk that is computed. */
+  private record Ready(long position, ByteBuffer bytes, int weights) {}
 
   /**
    * The file that consists of {@code runs}, end to end.
@@ -80,6 +92,12 @@ final class ShardFile implements Closeable {
   }
 
   private void write(Chunk chunk) throws IOException {
+    if (hand(compute(chunk))) {
+      writeAll();
+    }
+  }
+
+  private Ready compute(Chunk chunk) throws IOException {
     int length = chunk.parts().stream().mapToInt(Part::length).sum();
     int weights = 0;
     ByteBuffer buffer = buffers.lend(length);
@@ -89,18 +107,75 @@ final class ShardFile implements Closeable {
         buffer.position(buffer.position() + part.length());
         weights += part.run().weights() ? part.length() : 0;
       }
+    } catch (Throwable e) {
+      buffers.takeBack(buffer);
+      throw e;
+    }
+    return new Ready(chunk.position(), buffer.flip(), weights);
+  }
+
+  /** Leaves a chunk to whoever writes; true if that must be the caller. */
+  private boolean hand(Ready chunk) {
+    boolean interrupted = false;
+    synchronized (ready) {
+      while (writing && ready.size() >= MOST_READY) {
+        try {
+          ready.wait();
+        } catch (InterruptedException e) {
+          // Whoever interrupts a thread that works ends the write; what it waits for ends then too.
+          interrupted = true;
+        }
+      }
+      ready.add(chunk);
+      boolean mine = !writing && !failed;
+      writing |= mine;
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+      return mine;
+    }
+  }
+
+  /** The next chunk to write; null, and the caller writes no longer, if there is none. */
+  private Ready next() {
+    synchronized (ready) {
+      Ready chunk = ready.poll();
+      writing = chunk != null;
+      ready.notifyAll();
+      return chunk;
+    }
+  }
+
+  private void writeAll() throws IOException {
+    try {
+      for (Ready chunk = next(); chunk != null; chunk = next()) {
+        write(chunk);
+      }
+    } catch (Throwable e) {
+      synchronized (ready) {
+        // Nobody goes on: the whole write has failed.
+        failed = true;
+        writing = false;
+        ready.notifyAll();
+      }
+      throw e;
+    }
+  }
+
+  private void write(Ready chunk) throws IOException {
+    try {
       Disk.Sink out = open();
-      Stage stage = Stage.write(file, chunk.position(), length);
-      Disk.writeFully(out, buffer.flip(), chunk.position());
+      Stage stage = Stage.write(file, chunk.position(), chunk.bytes().remaining());
+      Disk.writeFully(out, chunk.bytes(), chunk.position());
       stage.done();
     } finally {
-      buffers.takeBack(buffer);
+      buffers.takeBack(chunk.bytes());
     }
     if (unfinished.decrementAndGet() == 0) {
       finish();
       whenFinished.run();
     }
-    progress.add(weights);
+    progress.add(chunk.weights());
   }
 
   private synchronized Disk.Sink open() throws IOException {
