@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 
-from measuring import Java, first_line, load, machine, median, require_build, run, span
+from measuring import JAR, Java, first_line, load, machine, median, require_build, run, span
 
 PEERS = pathlib.Path(__file__).with_name("peer_port.py")
 TORCH = "torch, float32, file by file"
@@ -76,13 +76,26 @@ def config(folder, name, method, new_base, tuned, base):
     return path
 
 
-def ours(javas, out, *options):
+def ours(javas, folder, out, *options):
     rows = []
     for java in javas:
         for name, more in (("no record", ["--no-record"]), ("with record", [])):
             command = [*java.portllm, "port", *map(str, options), "-o", str(out), *more]
             rows.append(Row(f"**portllm**, JDK {java.feature}, {name}", command, ours=True))
+        if java.feature >= 25:
+            command = trained(java, folder, out, "port", *map(str, options), "-o", str(out), "--no-record")
+            rows.insert(-2, Row(f"**portllm**, JDK {java.feature}, no record, AOT cache", command, ours=True))
     return rows
+
+
+def trained(java, folder, out, *command):
+    """The command with an AOT cache that a run of the same command made, and the serial collector, as docs/how-to/tune.md has it."""
+    cache = folder / f"portllm-{command[1].strip('-')}.aot"
+    jvm = [java.path, java.portllm[1], "-XX:+UseSerialGC"]
+    cache.unlink(missing_ok=True)
+    run([*jvm, f"-XX:AOTCacheOutput={cache}", "-jar", str(JAR), *command], folder / "log")
+    shutil.rmtree(out)
+    return [*jvm, f"-XX:AOTCache={cache}", "-jar", str(JAR), *command]
 
 
 def floor(read, write, out):
@@ -116,7 +129,7 @@ class Job:
     def full(self):
         reading = [f"'{self.base}'/*.safetensors", f"'{self.tuned}'/*.safetensors"]
         rows = floor(reading, f"'{self.new_base}'/*.safetensors", self.out)
-        rows += ours(self.javas, self.out, "--fine-tuned", self.tuned, "--base", self.base, "--onto", self.new_base)
+        rows += ours(self.javas, self.folder, self.out, "--fine-tuned", self.tuned, "--base", self.base, "--onto", self.new_base)
         missing = []
         if self.has("torch, safetensors"):
             rows.append(self.python(TORCH, PEERS, "torch-full", self.tuned, self.base, self.new_base, self.out))
@@ -133,7 +146,7 @@ class Job:
 
     def lora(self):
         rows = floor([], f"'{self.new_base}'/*.safetensors", self.out)
-        rows += ours(self.javas, self.out, "--adapter", self.adapter, "--base", self.base, "--onto", self.new_base)
+        rows += ours(self.javas, self.folder, self.out, "--adapter", self.adapter, "--base", self.base, "--onto", self.new_base)
         missing = []
         if self.has("torch, safetensors"):
             rows.append(self.python(TORCH, PEERS, "torch-lora", self.adapter, self.new_base, self.out))

@@ -23,8 +23,8 @@ import jdk.incubator.vector.VectorSpecies;
  * elements, then those of its odd ones, since two such weights are read as one word. A step in which anything is or becomes infinite or
  * NaN is left to {@link ScalarKernel}; the others then need no test but one for this.
  *
- * <p>Loops do one thing each and are written out, with none but the smallest of methods: where several ways lead to a vector, or a method
- * is not inlined, vectors become objects.
+ * <p>Loops do one thing each and are written out, without a method of their own: where several ways lead to a vector, or a method was
+ * compiled before its caller and so is not inlined, vectors become objects.
  */
 final class VectorAdder {
   static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -32,7 +32,11 @@ final class VectorAdder {
 
   static final VectorSpecies<Integer> I = F.vectorShape().withLanes(int.class);
   static final int MAGNITUDE = 0x7fff_ffff;
+  static final int SIGN = ~MAGNITUDE;
   static final int UPPER_HALF = 0xffff_0000;
+
+  /** Moves the bias of F16's exponents from 15 to 127, subnormals included; what is infinite or NaN becomes 2^16 or more. */
+  static final float F16_SCALE = 0x1p112f;
 
   /** The least magnitudes that are infinite or NaN, or rounded to the nearest weight become so. */
   static final int F32_END = 0x7f80_0000;
@@ -44,6 +48,9 @@ final class VectorAdder {
   private static final int F16_BIAS = 112 << 23;
 
   private static final int LEAST_NORMAL_F16 = 113 << 23;
+
+  /** The bits of 0.5. */
+  private static final int ONE_HALF = 0x3f00_0000;
 
   private final DType type;
   private final MemorySegment weights;
@@ -111,16 +118,18 @@ final class VectorAdder {
       IntVector old = IntVector.fromMemorySegment(I, target, 2L * (element + i), LITTLE_ENDIAN);
       FloatVector lowChange = FloatVector.fromArray(F, changes, changeAt + i).mul(times);
       FloatVector highChange = FloatVector.fromArray(F, changes, changeAt + i + LANES).mul(times);
-      IntVector lowSum = lowBf16(old).add(lowChange).reinterpretAsInts();
-      IntVector highSum = highBf16(old).add(highChange).reinterpretAsInts();
+      IntVector lowSum = old.lanewise(LSHL, 16).reinterpretAsFloats().add(lowChange).reinterpretAsInts();
+      IntVector highSum = old.and(UPPER_HALF).reinterpretAsFloats().add(highChange).reinterpretAsInts();
       // What is added to an infinity or a NaN gives one.
       if (lowSum.and(MAGNITUDE).max(highSum.and(MAGNITUDE)).compare(GE, BF16_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
       VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector low = old.lanewise(LSHL, 16).blend(roundedBf16(lowSum), lowTouched).lanewise(LSHR, 16);
-      IntVector result = low.or(old.blend(roundedBf16(highSum), highTouched).and(UPPER_HALF));
+      IntVector lowRounded = lowSum.add(lowSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector highRounded = highSum.add(highSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector lowNew = old.lanewise(LSHL, 16).blend(lowRounded, lowTouched).lanewise(LSHR, 16);
+      IntVector result = lowNew.or(old.blend(highRounded, highTouched).and(UPPER_HALF));
       result.intoMemorySegment(target, 2L * (element + i), LITTLE_ENDIAN);
       nonZero += lowTouched.trueCount() + highTouched.trueCount();
       different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
@@ -138,20 +147,34 @@ final class VectorAdder {
     int i = from;
     for (; i < to; i += 2 * LANES) {
       IntVector old = IntVector.fromMemorySegment(I, target, 2L * (element + i), LITTLE_ENDIAN);
-      FloatVector lowOld = lowF16(old);
-      FloatVector highOld = highF16(old);
-      IntVector largest = magnitude(lowOld).max(magnitude(highOld));
+      IntVector lowBits = old.and(0x7fff).lanewise(LSHL, 13).or(old.lanewise(LSHL, 16).and(SIGN));
+      IntVector highBits = old.lanewise(LSHR, 3).and(0x7fff << 13).or(old.and(SIGN));
+      FloatVector lowOld = lowBits.reinterpretAsFloats().mul(F16_SCALE);
+      FloatVector highOld = highBits.reinterpretAsFloats().mul(F16_SCALE);
       FloatVector lowChange = FloatVector.fromArray(F, changes, changeAt + i).mul(times);
       FloatVector highChange = FloatVector.fromArray(F, changes, changeAt + i + LANES).mul(times);
-      FloatVector lowSum = lowOld.add(lowChange);
-      FloatVector highSum = highOld.add(highChange);
-      if (largest.max(magnitude(lowSum).max(magnitude(highSum))).compare(GE, F16_END).anyTrue()) {
+      IntVector lowSum = lowOld.add(lowChange).reinterpretAsInts();
+      IntVector highSum = highOld.add(highChange).reinterpretAsInts();
+      IntVector lowMagnitude = lowSum.and(MAGNITUDE);
+      IntVector highMagnitude = highSum.and(MAGNITUDE);
+      IntVector oldMagnitude = lowOld.reinterpretAsInts().and(MAGNITUDE).max(highOld.reinterpretAsInts().and(MAGNITUDE));
+      if (oldMagnitude.max(lowMagnitude).max(highMagnitude).compare(GE, F16_END).anyTrue()) {
         break;
       }
+      IntVector lowNormal = lowMagnitude.sub(F16_BIAS);
+      IntVector highNormal = highMagnitude.sub(F16_BIAS);
+      IntVector lowNearest = lowNormal.add(lowNormal.lanewise(LSHR, 13).and(1)).add(0xfff).lanewise(LSHR, 13);
+      IntVector highNearest = highNormal.add(highNormal.lanewise(LSHR, 13).and(1)).add(0xfff).lanewise(LSHR, 13);
+      // One half has the least subnormal in its last place, so that the addition itself rounds to nearest, ties to even.
+      IntVector lowSubnormal = lowMagnitude.reinterpretAsFloats().add(0.5f).reinterpretAsInts().sub(ONE_HALF);
+      IntVector highSubnormal = highMagnitude.reinterpretAsFloats().add(0.5f).reinterpretAsInts().sub(ONE_HALF);
+      IntVector lowCode = lowNearest.blend(lowSubnormal, lowMagnitude.compare(LT, LEAST_NORMAL_F16));
+      IntVector highCode = highNearest.blend(highSubnormal, highMagnitude.compare(LT, LEAST_NORMAL_F16));
+      IntVector lowRounded = lowCode.or(lowSum.lanewise(LSHR, 16).and(0x8000));
+      IntVector highRounded = highCode.lanewise(LSHL, 16).or(highSum.and(SIGN));
       VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
       VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector low = old.blend(roundedF16(lowSum), lowTouched).and(0xffff);
-      IntVector result = low.or(old.blend(roundedF16(highSum).lanewise(LSHL, 16), highTouched).and(UPPER_HALF));
+      IntVector result = old.blend(lowRounded, lowTouched).and(0xffff).or(old.blend(highRounded, highTouched).and(UPPER_HALF));
       result.intoMemorySegment(target, 2L * (element + i), LITTLE_ENDIAN);
       nonZero += lowTouched.trueCount() + highTouched.trueCount();
       different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
@@ -183,47 +206,5 @@ final class VectorAdder {
     touched += nonZero;
     moved += different;
     return i;
-  }
-
-  static IntVector magnitude(FloatVector values) {
-    return values.reinterpretAsInts().and(MAGNITUDE);
-  }
-
-  static FloatVector lowBf16(IntVector words) {
-    return words.lanewise(LSHL, 16).reinterpretAsFloats();
-  }
-
-  static FloatVector highBf16(IntVector words) {
-    return words.and(UPPER_HALF).reinterpretAsFloats();
-  }
-
-  /** Finite bits, of which the upper half becomes that of the nearest BF16, ties to even. */
-  static IntVector roundedBf16(IntVector bits) {
-    return bits.add(bits.lanewise(LSHR, 16).and(1)).add(0x7fff);
-  }
-
-  /** Finite F16 values; what is infinite or NaN becomes 2^16 or more. */
-  static FloatVector lowF16(IntVector words) {
-    return unbiased(words.and(0x7fff).lanewise(LSHL, 13).or(words.lanewise(LSHL, 16).and(~MAGNITUDE)));
-  }
-
-  static FloatVector highF16(IntVector words) {
-    return unbiased(words.lanewise(LSHR, 3).and(0x7fff << 13).or(words.and(~MAGNITUDE)));
-  }
-
-  /** Multiplying by 2^112 moves the exponent's bias from 15 to 127, subnormals included. */
-  private static FloatVector unbiased(IntVector bits) {
-    return bits.reinterpretAsFloats().mul(0x1p112f);
-  }
-
-  /** The codes of the nearest F16, ties to even. */
-  private static IntVector roundedF16(FloatVector values) {
-    IntVector bits = values.reinterpretAsInts();
-    IntVector magnitude = bits.and(MAGNITUDE);
-    IntVector normal = magnitude.sub(F16_BIAS);
-    IntVector rounded = normal.add(normal.lanewise(LSHR, 13).and(1)).add(0xfff).lanewise(LSHR, 13);
-    // One half has the least subnormal in its last place, so that the addition itself rounds to nearest, ties to even.
-    IntVector subnormal = magnitude.reinterpretAsFloats().add(0.5f).reinterpretAsInts().sub(0x3f00_0000);
-    return rounded.blend(subnormal, magnitude.compare(LT, LEAST_NORMAL_F16)).or(bits.lanewise(LSHR, 16).and(0x8000));
   }
 }

@@ -2,6 +2,8 @@ package io.portllm.internal.kernel;
 
 import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import static jdk.incubator.vector.VectorOperators.GE;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LSHR;
 
 import io.portllm.DType;
 import io.portllm.Merger.Chunk;
@@ -28,8 +30,10 @@ final class VectorHalves {
   private static final VectorShuffle<Float> EVEN = VectorShuffle.fromOp(F, lane -> from(2 * lane));
   private static final VectorShuffle<Float> ODD = VectorShuffle.fromOp(F, lane -> from(2 * lane + 1));
 
-  /** The least magnitude of {@link VectorAdder#lowF16} that stands for infinity or NaN. */
-  private static final int F16_SPECIAL = 143 << 23;
+  private static final int SIGN = VectorAdder.SIGN;
+
+  /** The bits of F16's infinity, where its fraction has float32's place. */
+  private static final int F16_SPECIAL = 0x7c00 << 13;
 
   private final Operand operand;
   private final VectorAdder adder;
@@ -51,7 +55,7 @@ final class VectorHalves {
     this.adder = new VectorAdder(chunk, operand);
   }
 
-  /** A lane of two vectors, as {@link FloatVector#rearrange(VectorShuffle, jdk.incubator.vector.Vector)} counts: the second's are negative. */
+  /** A lane of two vectors, as {@link FloatVector#rearrange(VectorShuffle, jdk.incubator.vector.Vector)} has it: negative in the second. */
   private static int from(int lane) {
     return lane < LANES ? lane : lane - 2 * LANES;
   }
@@ -70,7 +74,7 @@ final class VectorHalves {
     return adder.rounding();
   }
 
-  /** Reads changes; false if there is anything infinite or NaN in F16, which these loops do not tell from numbers. */
+  /** Reads changes; false if there is anything infinite or NaN in F16, which is not widened. */
   private boolean read(int first, int count) {
     if (operand instanceof Values values) {
       return read(values.dtype(), values.values(), first, change, count);
@@ -79,10 +83,14 @@ final class VectorHalves {
     boolean finite =
         read(difference.tunedType(), difference.tuned(), first, change, count)
             && read(difference.baseType(), difference.base(), first, minus, count);
-    for (int i = 0; i < count; i += LANES) {
-      FloatVector.fromArray(F, change, i).sub(FloatVector.fromArray(F, minus, i)).intoArray(change, i);
-    }
+    subtract(change, minus, count);
     return finite;
+  }
+
+  private static void subtract(float[] values, float[] minus, int count) {
+    for (int i = 0; i < count; i += LANES) {
+      FloatVector.fromArray(F, values, i).sub(FloatVector.fromArray(F, minus, i)).intoArray(values, i);
+    }
   }
 
   private static boolean read(DType type, ByteBuffer source, int first, float[] target, int count) {
@@ -100,22 +108,25 @@ final class VectorHalves {
   private static void bf16(MemorySegment source, int first, float[] target, int count) {
     for (int i = 0; i < count; i += 2 * LANES) {
       IntVector words = IntVector.fromMemorySegment(I, source, 2L * (first + i), LITTLE_ENDIAN);
-      VectorAdder.lowBf16(words).intoArray(target, i);
-      VectorAdder.highBf16(words).intoArray(target, i + LANES);
+      words.lanewise(LSHL, 16).reinterpretAsFloats().intoArray(target, i);
+      words.and(VectorAdder.UPPER_HALF).reinterpretAsFloats().intoArray(target, i + LANES);
     }
   }
 
   private static boolean f16(MemorySegment source, int first, float[] target, int count) {
-    IntVector largest = IntVector.zero(I);
     for (int i = 0; i < count; i += 2 * LANES) {
       IntVector words = IntVector.fromMemorySegment(I, source, 2L * (first + i), LITTLE_ENDIAN);
-      FloatVector low = VectorAdder.lowF16(words);
-      FloatVector high = VectorAdder.highF16(words);
-      largest = largest.max(VectorAdder.magnitude(low).max(VectorAdder.magnitude(high)));
+      IntVector lowMagnitude = words.and(0x7fff).lanewise(LSHL, 13);
+      IntVector highMagnitude = words.lanewise(LSHR, 3).and(0x7fff << 13);
+      if (lowMagnitude.max(highMagnitude).compare(GE, F16_SPECIAL).anyTrue()) {
+        return false;
+      }
+      FloatVector low = lowMagnitude.or(words.lanewise(LSHL, 16).and(SIGN)).reinterpretAsFloats().mul(VectorAdder.F16_SCALE);
+      FloatVector high = highMagnitude.or(words.and(SIGN)).reinterpretAsFloats().mul(VectorAdder.F16_SCALE);
       low.intoArray(target, i);
       high.intoArray(target, i + LANES);
     }
-    return !largest.compare(GE, F16_SPECIAL).anyTrue();
+    return true;
   }
 
   private static void f32(MemorySegment source, int first, float[] target, int count) {

@@ -28,6 +28,10 @@ final class VectorRun {
   private static final VectorSpecies<Float> F = VectorAdder.F;
   private static final VectorSpecies<Integer> I = VectorAdder.I;
   private static final int LANES = VectorAdder.LANES;
+  private static final int MAGNITUDE = VectorAdder.MAGNITUDE;
+  private static final int UPPER_HALF = VectorAdder.UPPER_HALF;
+  private static final int BF16_END = VectorAdder.BF16_END;
+  private static final int F32_END = VectorAdder.F32_END;
 
   private final Chunk chunk;
   private final Operand operand;
@@ -94,18 +98,21 @@ final class VectorRun {
       IntVector old = IntVector.fromMemorySegment(I, target, offset + 2L * i, LITTLE_ENDIAN);
       IntVector words = IntVector.fromMemorySegment(I, tuned, 2L * i, LITTLE_ENDIAN);
       IntVector less = IntVector.fromMemorySegment(I, base, 2L * i, LITTLE_ENDIAN);
-      FloatVector lowChange = VectorAdder.lowBf16(words).sub(VectorAdder.lowBf16(less)).mul(times);
-      FloatVector highChange = VectorAdder.highBf16(words).sub(VectorAdder.highBf16(less)).mul(times);
-      IntVector lowSum = VectorAdder.lowBf16(old).add(lowChange).reinterpretAsInts();
-      IntVector highSum = VectorAdder.highBf16(old).add(highChange).reinterpretAsInts();
+      FloatVector lowChange =
+          words.lanewise(LSHL, 16).reinterpretAsFloats().sub(less.lanewise(LSHL, 16).reinterpretAsFloats()).mul(times);
+      FloatVector highChange = words.and(UPPER_HALF).reinterpretAsFloats().sub(less.and(UPPER_HALF).reinterpretAsFloats()).mul(times);
+      IntVector lowSum = old.lanewise(LSHL, 16).reinterpretAsFloats().add(lowChange).reinterpretAsInts();
+      IntVector highSum = old.and(UPPER_HALF).reinterpretAsFloats().add(highChange).reinterpretAsInts();
       // What is added to an infinity or a NaN gives one.
-      if (lowSum.and(VectorAdder.MAGNITUDE).max(highSum.and(VectorAdder.MAGNITUDE)).compare(GE, VectorAdder.BF16_END).anyTrue()) {
+      if (lowSum.and(MAGNITUDE).max(highSum.and(MAGNITUDE)).compare(GE, BF16_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
       VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector lowNew = old.lanewise(LSHL, 16).blend(VectorAdder.roundedBf16(lowSum), lowTouched);
-      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(VectorAdder.roundedBf16(highSum), highTouched).and(VectorAdder.UPPER_HALF));
+      IntVector lowRounded = lowSum.add(lowSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector highRounded = highSum.add(highSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector lowNew = old.lanewise(LSHL, 16).blend(lowRounded, lowTouched).lanewise(LSHR, 16);
+      IntVector result = lowNew.or(old.blend(highRounded, highTouched).and(UPPER_HALF));
       result.intoMemorySegment(target, offset + 2L * i, LITTLE_ENDIAN);
       nonZero += lowTouched.trueCount() + highTouched.trueCount();
       different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
@@ -126,18 +133,20 @@ final class VectorRun {
     for (; i < to; i += 2 * LANES) {
       IntVector old = IntVector.fromMemorySegment(I, target, offset + 2L * i, LITTLE_ENDIAN);
       IntVector words = IntVector.fromMemorySegment(I, values, 2L * i, LITTLE_ENDIAN);
-      FloatVector lowChange = VectorAdder.lowBf16(words).mul(times);
-      FloatVector highChange = VectorAdder.highBf16(words).mul(times);
-      IntVector lowSum = VectorAdder.lowBf16(old).add(lowChange).reinterpretAsInts();
-      IntVector highSum = VectorAdder.highBf16(old).add(highChange).reinterpretAsInts();
+      FloatVector lowChange = words.lanewise(LSHL, 16).reinterpretAsFloats().mul(times);
+      FloatVector highChange = words.and(UPPER_HALF).reinterpretAsFloats().mul(times);
+      IntVector lowSum = old.lanewise(LSHL, 16).reinterpretAsFloats().add(lowChange).reinterpretAsInts();
+      IntVector highSum = old.and(UPPER_HALF).reinterpretAsFloats().add(highChange).reinterpretAsInts();
       // What is added to an infinity or a NaN gives one.
-      if (lowSum.and(VectorAdder.MAGNITUDE).max(highSum.and(VectorAdder.MAGNITUDE)).compare(GE, VectorAdder.BF16_END).anyTrue()) {
+      if (lowSum.and(MAGNITUDE).max(highSum.and(MAGNITUDE)).compare(GE, BF16_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> lowTouched = lowChange.compare(NE, 0f).cast(I);
       VectorMask<Integer> highTouched = highChange.compare(NE, 0f).cast(I);
-      IntVector lowNew = old.lanewise(LSHL, 16).blend(VectorAdder.roundedBf16(lowSum), lowTouched);
-      IntVector result = lowNew.lanewise(LSHR, 16).or(old.blend(VectorAdder.roundedBf16(highSum), highTouched).and(VectorAdder.UPPER_HALF));
+      IntVector lowRounded = lowSum.add(lowSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector highRounded = highSum.add(highSum.lanewise(LSHR, 16).and(1)).add(0x7fff);
+      IntVector lowNew = old.lanewise(LSHL, 16).blend(lowRounded, lowTouched).lanewise(LSHR, 16);
+      IntVector result = lowNew.or(old.blend(highRounded, highTouched).and(UPPER_HALF));
       result.intoMemorySegment(target, offset + 2L * i, LITTLE_ENDIAN);
       nonZero += lowTouched.trueCount() + highTouched.trueCount();
       different += result.reinterpretAsShorts().compare(NE, old.reinterpretAsShorts()).trueCount();
@@ -161,7 +170,7 @@ final class VectorRun {
       FloatVector less = FloatVector.fromMemorySegment(F, base, 4L * i, LITTLE_ENDIAN);
       FloatVector added = FloatVector.fromMemorySegment(F, tuned, 4L * i, LITTLE_ENDIAN).sub(less).mul(times);
       IntVector sum = old.reinterpretAsFloats().add(added).reinterpretAsInts();
-      if (sum.and(VectorAdder.MAGNITUDE).compare(GE, VectorAdder.F32_END).anyTrue()) {
+      if (sum.and(MAGNITUDE).compare(GE, F32_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> isNonZero = added.compare(NE, 0f).cast(I);
@@ -187,7 +196,7 @@ final class VectorRun {
       IntVector old = IntVector.fromMemorySegment(I, target, offset + 4L * i, LITTLE_ENDIAN);
       FloatVector added = FloatVector.fromMemorySegment(F, values, 4L * i, LITTLE_ENDIAN).mul(times);
       IntVector sum = old.reinterpretAsFloats().add(added).reinterpretAsInts();
-      if (sum.and(VectorAdder.MAGNITUDE).compare(GE, VectorAdder.F32_END).anyTrue()) {
+      if (sum.and(MAGNITUDE).compare(GE, F32_END).anyTrue()) {
         break;
       }
       VectorMask<Integer> isNonZero = added.compare(NE, 0f).cast(I);
