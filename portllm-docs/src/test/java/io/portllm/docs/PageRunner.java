@@ -81,11 +81,12 @@ final class PageRunner {
     if (!command.matches()) {
       throw new AssertionError("no command: " + line);
     }
-    Method factory = Class.forName("io.portllm.cli.Main").getDeclaredMethod("commandLine");
+    Method factory = Class.forName("io.portllm.cli.Main").getDeclaredMethod("commandLine", String[].class);
     factory.setAccessible(true);
     StringWriter text = new StringWriter();
-    CommandLine portllm = ((CommandLine) factory.invoke(null)).setOut(new PrintWriter(text, true)).setErr(new PrintWriter(text, true));
     String[] words = command.group(1).replace("'", "").split(" +");
+    CommandLine portllm = (CommandLine) factory.invoke(null, (Object) words);
+    portllm.setOut(new PrintWriter(text, true)).setErr(new PrintWriter(text, true));
     exitCode = portllm.execute(words);
     check = words[0].equals("check");
     printed = text.toString();
