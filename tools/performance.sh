@@ -30,7 +30,7 @@ for part in "${parts[@]}"; do
       [ -z "${LLAMA:-}" ] || more+=(--llama "$LLAMA")
       python3 "$root/tools/whole_port_peers.py" "$folder" "${java[@]}" --rounds "${ROUNDS:-5}" "${more[@]}" | paste whole ;;
     growth) python3 "$root/tools/growth.py" "$folder" "${java[@]}" --random | paste growth ;;
-    kernels) for each in "${javas[@]}"; do JAVA=$each "$root/tools/kernels.sh"; echo; done | paste kernels ;;
+    kernels) for each in "${javas[@]}"; do JAVA=$each "$root/tools/kernels.sh" -p dtype=BF16,F16,F32; echo; done | paste kernels ;;
     extraction)
       for each in "${javas[@]}"; do JAVA=$each MAIN=io.portllm.bench.kernel.ExtractionTable "$root/tools/kernels.sh"; echo; done |
         paste extraction ;;

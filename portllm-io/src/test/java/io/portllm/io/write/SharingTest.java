@@ -28,6 +28,7 @@ import java.util.TreeMap;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -37,8 +38,10 @@ import org.junit.jupiter.api.io.TempDir;
 class SharingTest {
   private static final int THREADS = 64;
 
-  /** Ports of the soak; {@code -Dportllm.soak=20000} runs for long. */
+  /** Ports of the soak, and for how many minutes it goes on at least: {@code -Dportllm.soakMinutes=120} runs for two hours. */
   private static final int ROUNDS = Integer.getInteger("portllm.soak", 60);
+
+  private static final int MINUTES = Integer.getInteger("portllm.soakMinutes", 0);
 
   @TempDir Path dir;
 
@@ -257,7 +260,10 @@ class SharingTest {
     Path patch = dir.resolve("p.patch.safetensors");
     long most = 0;
     long handles = 0;
-    for (int round = 0; round < ROUNDS; round++) {
+    long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(MINUTES);
+    int rounds = 0;
+    for (int round = 0; round < ROUNDS || System.nanoTime() < end; round++) {
+      rounds++;
       if (round == Math.min(ROUNDS - 1, 50)) {
         // Jars and the like are open by now.
         handles = handles();
@@ -277,7 +283,7 @@ class SharingTest {
       held = directBytes();
     }
     System.getLogger(SharingTest.class.getName())
-        .log(System.Logger.Level.INFO, ROUNDS + " rounds; " + held() + " in the end, " + (most >> 20) + " MB direct at most");
+        .log(System.Logger.Level.INFO, rounds + " rounds; " + held() + " in the end, " + (most >> 20) + " MB direct at most");
     assertTrue(handles() <= handles, handles + " handles became " + handles());
     // What all rounds together allocate is some 50 MB for each.
     assertTrue(held <= 64 << 20, held + " bytes are held");
