@@ -209,7 +209,9 @@ public final class CheckpointWriter {
       List<ShardFile> shards = new ArrayList<>();
       files.forEach(
           (file, shard) ->
-              shards.add(closer.register(new ShardFile(runs(shard), file, disk, buffers, progress, () -> finish.of(file, shard)))));
+              shards.add(
+                  closer.register(
+                      new ShardFile(runs(shard), file, disk, buffers, progress, options.threads(), () -> finish.of(file, shard)))));
       Parallel.run(options, Iterables.concat(Iterables.transform(shards, ShardFile::tasks)));
     }
   }

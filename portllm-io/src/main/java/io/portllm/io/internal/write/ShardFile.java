@@ -19,8 +19,11 @@ import java.util.concurrent.atomic.AtomicInteger;
  * The file is created with its first chunk, and forced and closed with its last.
  */
 final class ShardFile implements Closeable {
-  /** Chunks that wait for being written. With that many, threads wait too. */
+  /** Chunks that may wait for being written. With that many, threads wait too. */
   private static final int MOST_READY = 4;
+
+  /** With more threads there is always one that computes, and no memory for chunks that wait: a heap of 64 MB is to do for 32. */
+  private static final int FEW_THREADS = 16;
 
   private final Path file;
   private final Disk disk;
@@ -29,6 +32,7 @@ final class ShardFile implements Closeable {
   private final List<Chunk> chunks = new ArrayList<>();
   private final AtomicInteger unfinished;
   private final Parallel.Task whenFinished;
+  private final int mostReady;
   private final Queue<Ready> ready = new ArrayDeque<>();
   private boolean writing;
   private boolean failed;
@@ -46,10 +50,12 @@ final class ShardFile implements Closeable {
   /**
    * The file that consists of {@code runs}, end to end.
    *
+   * @param threads how many compute, at most
    * @param whenFinished done once the file is on the disk
    */
-  ShardFile(List<Run> runs, Path file, Disk disk, DirectBuffers buffers, Progress progress, Parallel.Task whenFinished) {
+  ShardFile(List<Run> runs, Path file, Disk disk, DirectBuffers buffers, Progress progress, int threads, Parallel.Task whenFinished) {
     this.file = file;
+    this.mostReady = threads <= FEW_THREADS ? MOST_READY : 0;
     this.whenFinished = whenFinished;
     this.disk = disk;
     this.buffers = buffers;
@@ -118,7 +124,7 @@ final class ShardFile implements Closeable {
   private boolean hand(Ready chunk) {
     boolean interrupted = false;
     synchronized (ready) {
-      while (writing && ready.size() >= MOST_READY) {
+      while (writing && ready.size() >= mostReady) {
         try {
           ready.wait();
         } catch (InterruptedException e) {
