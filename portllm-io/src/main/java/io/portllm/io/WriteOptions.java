@@ -82,7 +82,8 @@ public final class WriteOptions {
 
   /**
    * These options with another number of working threads, which bounds memory too: each holds 1 MiB of the output and 0.5 MiB of each
-   * operand off the heap, two for a difference, and half a megabyte on it. The bytes written do not depend on it.
+   * operand off the heap, two for a difference, and half a megabyte on it. No more work than three quarters of the largest heap have
+   * 2 MiB for: 24 with {@code -Xmx64m}. The bytes written do not depend on it.
    *
    * @param count at least 1
    */

@@ -22,7 +22,7 @@ final class ShardFile implements Closeable {
   /** Chunks that may wait for being written. With that many, threads wait too. */
   private static final int MOST_READY = 4;
 
-  /** With more threads there is always one that computes, and no memory for chunks that wait: a heap of 64 MB is to do for 32. */
+  /** With more threads there is always one that computes, and chunks that wait are memory for nothing. */
   private static final int FEW_THREADS = 16;
 
   private final Path file;
