@@ -54,7 +54,7 @@ public final class Main {
     System.exit(exitCode);
   }
 
-  /** Understands {@code arguments}: of all commands, only the one that they start with is taken up, since each takes 5 ms to be read. */
+  /** Understands {@code arguments}: of all commands, only the one that they start with is taken up, since reading each by reflection takes time. */
   static CommandLine commandLine(String... arguments) {
     CommandLine line = new CommandLine(new Main());
     Class<?> named = arguments.length == 0 ? null : COMMANDS.get(arguments[0]);
